@@ -1,0 +1,44 @@
+# Everything a fresh clone needs is made by the targets themselves; Python >= 3.11 is enough.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+BIN = .venv/bin
+
+.PHONY: help demo test setup run lint bench lock clean setup-dev
+
+help: ## what can be made
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## / - /' | sed 's/^/make /'
+
+demo: setup ## set up, make a sample clip, run it through the queue, check the result
+	@$(BIN)/python -m demo
+
+setup: ## make .venv from the lock file
+	@$(or $(PYTHON),$(error Python 3.11 or newer is needed: install it, or say make PYTHON=/path/to/python3)) tools/bootstrap.py relay
+
+setup-dev: ## the same, with what tests and linters need
+	@$(or $(PYTHON),$(error Python 3.11 or newer is needed: install it, or say make PYTHON=/path/to/python3)) tools/bootstrap.py dev
+
+run: setup ## the dashboard on http://localhost:5000 and one worker, a sample waiting in Ready
+	@$(BIN)/python -m demo run
+
+test: setup-dev ## all tests
+	@$(BIN)/python -m pytest
+
+lint: setup-dev ## ruff, mypy --strict, import-linter
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+bench: setup-dev ## codec and pipeline figures
+	@$(BIN)/python -m bench
+
+LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-annotate --no-header pyproject.toml
+lock: setup-dev ## renew the lock files from pyproject.toml
+	$(LOCK) --upgrade --all-extras -o requirements/dev.lock
+	$(LOCK) -c requirements/dev.lock --extra worker --extra eventlet --extra gevent -o requirements/relay.lock
+	$(LOCK) -c requirements/dev.lock -o requirements/web.lock
+	npm install --package-lock-only --omit-lockfile-registry-resolved
+
+clean: ## remove what the targets made (jobs in data/ stay)
+	rm -rf .venv node_modules static/vendor build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

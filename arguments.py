@@ -1,0 +1,147 @@
+"""The command line of `relay`: verbs, options and the help that explains them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import NoReturn
+
+from errors import InputError
+
+
+class UsageParser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are one sentence instead of a dump of the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what argparse would print; `message` is argparse's own wording."""
+        verb = self.prog
+        raise InputError(f"{message[:1].upper()}{message[1:]}; see `{verb} --help`.")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line; a test holds docs/reference/cli.md to it."""
+    parser = UsageParser(
+        prog="relay",
+        description="Annotate one frame in CVAT, relay the mask through the rest of the video.",
+        epilog="First steps: `relay check EXPORT.zip`, then `relay track EXPORT.zip --out R.zip`, "
+        "then import R.zip into the same CVAT job as 'CVAT 1.1'.",
+    )
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True, dest="verb")
+
+    track = verbs.add_parser(
+        "track",
+        help="fill the frames of an export here and now (no server, broker or database)",
+        description="Reads a 'CVAT for video 1.1' export, carries the masks of its key frames "
+        "through all other frames and writes an archive that CVAT imports as 'CVAT 1.1'.",
+        epilog="Example: relay track 264.zip --out 264_result.zip --report report.json",
+    )
+    track.add_argument("export", type=Path, metavar="EXPORT.zip", help="what CVAT exported")
+    track.add_argument("--out", type=Path, required=True, metavar="RESULT.zip", help="to write")
+    track.add_argument(
+        "--previous",
+        type=Path,
+        metavar="RESULT.zip",
+        help="our last result of this job, for --mode resegment",
+    )
+    track.add_argument(
+        "--report", type=Path, metavar="REPORT.json", help="write speed and divergence there"
+    )
+    track.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default: auto)")
+    _add_run_options(track)
+
+    check = verbs.add_parser(
+        "check", help="say what an export holds and whether it can be tracked; writes nothing"
+    )
+    check.add_argument("export", type=Path, metavar="EXPORT.zip", help="what CVAT exported")
+
+    serve = verbs.add_parser("serve", help="start the web dashboard and API")
+    serve.add_argument("--host", help="address to listen on (default: HOST, else 127.0.0.1)")
+    serve.add_argument("--port", type=int, help="port to listen on (default: PORT, else 5000)")
+    serve.add_argument(
+        "--async-mode",
+        choices=("threading", "eventlet", "gevent"),
+        default="threading",
+        help="how the web process waits for many clients (default: threading)",
+    )
+
+    worker = verbs.add_parser("worker", help="start a worker that computes queued spans")
+    worker.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default: auto)")
+    worker.add_argument("--name", default="", help="a name for the dashboard (default: the host's)")
+
+    submit = verbs.add_parser(
+        "submit", help="queue an export for the workers and print the job's id"
+    )
+    submit.add_argument("export", type=Path, metavar="EXPORT.zip", help="what CVAT exported")
+    submit.add_argument(
+        "--wait", action="store_true", help="return when the result is published (or failed)"
+    )
+    submit.add_argument(
+        "--reuse-previous",
+        action="store_true",
+        help="take the masks of the job's previous result instead of the export's",
+    )
+    submit.add_argument(
+        "--parallel-spans",
+        type=int,
+        default=0,
+        metavar="N",
+        help="compute at most N spans at once (default: as many as there are workers)",
+    )
+    _add_run_options(submit)
+
+    verbs.add_parser("jobs", help="list the jobs and where they stand")
+
+    result = verbs.add_parser("result", help="fetch the result of a job")
+    result.add_argument("job", metavar="JOB", help="the job's id, as `relay jobs` lists it")
+    result.add_argument("--out", type=Path, required=True, metavar="F", help="file to write")
+
+    export = verbs.add_parser("export", help="write a result as COCO, mask images or a video")
+    export.add_argument("result", type=Path, metavar="RESULT.zip", help="what we wrote for CVAT")
+    export.add_argument(
+        "--images", type=Path, required=True, metavar="EXPORT.zip", help="the export with images"
+    )
+    export.add_argument("--format", choices=("coco", "masks", "overlay"), required=True)
+    export.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="PATH",
+        help=".zip (coco), .zip or a new folder (masks), .mp4 (overlay)",
+    )
+
+    models = verbs.add_parser("models", help="list the engines, or get the weights of one")
+    models.add_argument("action", nargs="?", choices=("list", "get"), default="list")
+    models.add_argument("name", nargs="?", metavar="NAME", help="the engine to get")
+    return parser
+
+
+def _add_run_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--engine", default="", help="see `relay models` (default: ENGINE, auto)")
+    parser.add_argument(
+        "--mode",
+        choices=("initial", "resegment"),
+        default="initial",
+        help="initial: every annotated frame is a key frame, fill all others; "
+        "resegment: recompute only what corrected frames touch (default: initial)",
+    )
+    parser.add_argument(
+        "--frames",
+        default="",
+        metavar='"12,40-60"',
+        help="initial: fill only these frames; "
+        "resegment: frames that you corrected, besides those that differ from the previous result",
+    )
+    parser.add_argument(
+        "--direction",
+        choices=("both", "forward"),
+        default="both",
+        help="both: passes from both key frames of a gap are fused, and frames before the first "
+        "key frame are filled too (default: both)",
+    )
+    parser.add_argument(
+        "--keyframes",
+        choices=("complete", "partial"),
+        default="complete",
+        help="complete: an object that a key frame lacks is gone from there until it is drawn "
+        "again; partial: it goes on through (default: complete)",
+    )

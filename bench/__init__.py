@@ -1,0 +1,1 @@
+"""Quality and speed: every command here prints plain tables."""

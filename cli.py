@@ -1,0 +1,309 @@
+"""The `relay` command. Every verb is a thin call into the rooms below.
+
+Contract (stable): exit 0 done; 2 the input or the usage is at fault (exactly one line on stderr
+that says what and what to do); 1 our fault. Rooms are imported inside the verbs, so that
+`relay --help` is instant and a web host without the GPU stack can still serve.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import errno
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from arguments import build_parser
+from config import Settings, load
+from console import (
+    complain,
+    drop_stdout,
+    flush_stdout,
+    hint,
+    prepare_stdout,
+    progress,
+    quiet_codecs,
+    say,
+    signals_unwind,
+    start_log,
+)
+from errors import InputError, one_line
+
+if TYPE_CHECKING:
+    from jobs.service import Jobs
+    from jobs.views import RunOptions
+
+DONE, OUR_FAULT, INPUT_FAULT, INTERRUPTED = 0, 1, 2, 130
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb and return its exit code; nothing but our own words reaches stderr."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    prepare_stdout()
+    try:
+        options = build_parser().parse_args(arguments)
+        settings = load()
+        run = VERBS[options.verb]
+        if (
+            options.verb in LONG_LIVED
+        ):  # servers and workers log to stderr and handle signals themselves
+            start_log(settings.debug)
+            return run(options, settings)
+        with quiet_codecs(), signals_unwind():
+            code = run(options, settings)
+            flush_stdout()
+            return code
+    except InputError as exc:
+        return complain(str(exc), INPUT_FAULT)
+    except BrokenPipeError:  # the reader of our output has left, as `relay jobs | head` does
+        drop_stdout()
+        return DONE
+    except KeyboardInterrupt:
+        return complain("Stopped.", INTERRUPTED)
+    except OSError as exc:
+        if exc.errno not in DISK_FULL:
+            return _own_fault(exc)
+        drop_stdout()
+        where = f" ({exc.filename})" if exc.filename else ""
+        reason = exc.strerror or "no space"
+        return complain(f"Writing failed{where}: {reason}; make room and try again.", INPUT_FAULT)
+    except Exception as exc:  # noqa: BLE001 - the outermost boundary: our fault, with its traceback
+        return _own_fault(exc)
+
+
+def _own_fault(exc: Exception) -> int:
+    traceback.print_exception(exc)
+    kind = type(exc).__name__
+    return complain(f"This is a fault of Mask Relay, not of your file ({kind}).", OUR_FAULT)
+
+
+def _run_options(options: argparse.Namespace, settings: Settings) -> RunOptions:
+    from jobs.views import Direction, KeyFrames, Mode, RunOptions
+
+    return RunOptions(
+        mode=Mode(options.mode),
+        engine=options.engine or settings.engine,
+        frames=options.frames,
+        direction=Direction(options.direction),
+        keyframes=KeyFrames(options.keyframes),
+    )
+
+
+def _track(options: argparse.Namespace, settings: Settings) -> int:
+    _need_worker_stack()
+    from worker.local import track
+
+    with progress("Tracking") as advance:
+        report = track(
+            options.export,
+            options.out,
+            options=_run_options(options, settings),
+            settings=settings,
+            previous=options.previous,
+            report=options.report,
+            device=options.device,
+            on_progress=advance,
+        )
+    if not report["frames_tracked"]:
+        say(f"{options.out}: nothing was left to compute, all masks are as they were.")
+        return DONE
+    say(
+        f"{options.out}: {report['frames_tracked']} of {report['frames_total']} frames tracked, "
+        f"{report['objects']} objects, {report['frames_per_second']:.1f} frames/s."
+    )
+    return DONE
+
+
+def _check(options: argparse.Namespace, settings: Settings) -> int:
+    from cvat_io.check import inspect, require_trackable
+    from cvat_io.describe import describe
+
+    inspection = inspect(options.export, settings.limits, settings.ignore_labels)
+    for line in describe(inspection):
+        print(line)
+    require_trackable(inspection)
+    print("This export can be tracked.")
+    return DONE
+
+
+def _serve(options: argparse.Namespace, settings: Settings) -> int:
+    import server
+
+    server.patch(options.async_mode)
+    if options.port is not None and not 0 <= options.port <= 65535:
+        raise InputError(f"--port {options.port} is no port: give a number from 0 to 65535.")
+    settings = replace(
+        settings,
+        host=options.host or settings.host,
+        port=settings.port if options.port is None else options.port,
+    )
+    server.serve(settings, options.async_mode)
+    return DONE
+
+
+def _worker(options: argparse.Namespace, settings: Settings) -> int:
+    _need_worker_stack()
+    from worker.main import run_worker
+
+    return int(run_worker(settings, name=options.name, device=options.device))
+
+
+def _submit(options: argparse.Namespace, settings: Settings) -> int:
+    from jobs.service import Jobs
+
+    run_options = replace(
+        _run_options(options, settings),
+        reuse_previous=options.reuse_previous,
+        parallel_spans=options.parallel_spans,
+    )
+    jobs = Jobs(settings)
+    with _open(options.export) as stream:
+        job = jobs.receive(options.export.name, stream)
+    if job.revision.refused:
+        raise InputError(job.revision.refused)
+    run = jobs.start_run(job.id, run_options)
+    print(job.id, flush=True)
+    if options.wait:
+        _wait(jobs, job.id, run.number)
+    return DONE
+
+
+def _wait(jobs: Jobs, job_id: str, number: int) -> None:
+    """Follow one run until it ends; raise its sentence when it did not end well."""
+    import time
+
+    from sqlalchemy.exc import InterfaceError, OperationalError
+
+    from jobs.views import RunState
+
+    if not jobs.workers():
+        hint("No worker is running: start one with `relay worker`.")
+    with progress("Tracking") as advance:
+        while True:
+            time.sleep(0.2)  # the database is the truth and another process writes it
+            try:
+                run = next(r for r in jobs.job(job_id).runs if r.number == number)
+            except (OperationalError, InterfaceError):  # away for a while: the run goes on
+                continue
+            advance(run.frames_done, run.frames_total)
+            if run.state is RunState.DONE:
+                return
+            if run.state in {RunState.FAILED, RunState.CANCELLED}:
+                raise InputError(run.error or f"The run of job {job_id} was cancelled.")
+
+
+def _jobs(_options: argparse.Namespace, settings: Settings) -> int:
+    from jobs.service import Jobs
+
+    page = Jobs(settings).list_jobs(limit=10_000)
+    if not page.jobs:
+        say(f"No jobs yet in {settings.data_dir}.")
+    else:
+        print(f"{'JOB':<24} {'STATE':<10} {'FRAMES':>13}  NOTE")
+    for job in page.jobs:
+        done, total = (job.run.frames_done, job.run.frames_total) if job.run else (0, 0)
+        frames = f"{done}/{total}" if job.run else str(job.revision.frames)
+        print(f"{job.id:<24} {job.state.value:<10} {frames:>13}  {one_line(job.reason)}")
+    for notice in page.notices:
+        print(one_line(notice))
+    return DONE
+
+
+def _result(options: argparse.Namespace, settings: Settings) -> int:
+    from cvat_io.atomic import require_writable
+    from jobs.files import copy_atomically
+    from jobs.service import Jobs
+
+    jobs = Jobs(settings)
+    copy_atomically(jobs.result(options.job), require_writable(options.out))
+    jobs.result_downloaded(options.job)
+    say(str(options.out))
+    return DONE
+
+
+def _export(options: argparse.Namespace, settings: Settings) -> int:
+    _need_worker_stack()
+    from cvat_io import coco, overlay, pngs
+    from cvat_io.atomic import require_other
+    from cvat_io.export_pair import require_fits
+    from cvat_io.reader import open_export
+    from tracker.frames import ZipFrames, prefetch
+
+    limits = settings.limits
+    require_other(options.out, options.result, options.images)
+    with open_export(options.result, limits) as result, open_export(options.images, limits) as src:
+        if options.format == "coco":
+            coco.write_coco(options.out, result, src)
+        elif options.format == "masks":
+            pngs.write_masks(options.out, result, src)
+        else:
+            if not src.images:
+                raise InputError(
+                    f"{options.images} holds no images: export again with 'Save images' ticked."
+                )
+            require_fits(result, src)
+            numbers = sorted(src.images)
+            members = [src.images[n] for n in numbers]
+            with ZipFrames(options.images, members, limits.image_pixels) as frames:
+                decoded = prefetch(frames, range(len(numbers)))
+                overlay.write_overlay(options.out, result, zip(numbers, decoded, strict=True))
+    say(str(options.out))
+    return DONE
+
+
+def _models(options: argparse.Namespace, _settings: Settings) -> int:
+    _need_worker_stack()
+    from tracker.engines import engines, resolve
+
+    if options.action == "get":
+        if not options.name:
+            raise InputError("Say which engine to get: `relay models get NAME`.")
+        print(f"{resolve(options.name).name}: needs no download, it is ready to use.")
+        return DONE
+    for engine in engines():
+        print(f"{engine.name:<16} {engine.summary}")
+    return DONE
+
+
+def _need_worker_stack() -> None:
+    from importlib.util import find_spec
+
+    missing = [name for name in ("cv2", "av", "scipy", "pycocotools") if find_spec(name) is None]
+    if missing:
+        raise InputError(
+            "This installation has only the web part: install the worker part too, with "
+            "`pip install 'mask-relay[worker]'` or, in a checkout, `make setup`."
+        )
+
+
+@contextlib.contextmanager
+def _open(path: Path) -> Iterator[BinaryIO]:
+    try:
+        stream = path.open("rb")
+    except OSError as exc:
+        raise InputError(f"{path} cannot be read ({exc.strerror}): give an export's path.") from exc
+    with stream:
+        yield stream
+
+
+VERBS: dict[str, Callable[[argparse.Namespace, Settings], int]] = {
+    "track": _track,
+    "check": _check,
+    "serve": _serve,
+    "worker": _worker,
+    "submit": _submit,
+    "jobs": _jobs,
+    "result": _result,
+    "export": _export,
+    "models": _models,
+}
+LONG_LIVED = {"serve", "worker"}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

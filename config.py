@@ -1,0 +1,184 @@
+"""Settings: one frozen dataclass, read once from the environment and `.env`.
+
+Every setting is documented in `example.env` and docs/reference/settings.md (a test holds the three
+together). A value that cannot be used is named when the program starts.
+"""
+
+from __future__ import annotations
+
+import io
+import ipaddress
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from dotenv.parser import parse_stream
+
+from errors import SettingsError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much of a stranger's file we are willing to take. Sizes are bytes, counts are counts."""
+
+    archive_bytes: int = 64 * 2**30
+    archive_members: int = 200_000
+    archive_ratio: int = 500  # unpacked / packed, per member and for the whole archive
+    image_pixels: int = 100_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that can be set from outside. Paths are absolute."""
+
+    host: str = "127.0.0.1"
+    port: int = 5000
+    data_dir: Path = field(default_factory=lambda: Path("data").absolute())
+    downloads_path: Path = field(default_factory=lambda: Path("data/downloads").absolute())
+    model_dir: Path = field(default_factory=lambda: Path("data/models").absolute())
+    database_url: str = ""  # empty: SQLite in data_dir
+    broker_url: str = ""  # empty: the embedded broker in data_dir
+    agent_key: str = ""  # empty: no sign-in, and then loopback only
+    engine: str = "auto"
+    ignore_labels: frozenset[str] = frozenset()
+    debug: bool = False
+    limits: Limits = field(default_factory=Limits)
+
+
+def load(env: Mapping[str, str] | None = None, dotenv: Path | None = None) -> Settings:
+    """Read the settings; the environment wins over the `.env` file.
+
+    `env`: default `os.environ`. `dotenv`: default `.env` in the working directory, may be missing.
+    Raises SettingsError that names the variable, the value and what it should be.
+    """
+    values = _read_dotenv(dotenv if dotenv is not None else Path(".env"))
+    values.update(os.environ if env is None else env)
+
+    def take(name: str, read: Callable[[str], T], default: T, expected: str) -> T:
+        raw = values.get(name, "").strip()
+        if not raw:
+            return default
+        try:
+            return read(raw)
+        except ValueError as exc:
+            raise SettingsError(f"{name}={raw!r} cannot be used: give {expected}.") from exc
+
+    try:
+        data_dir = take("DATA_DIR", _path, Path("data").absolute(), "a folder")
+    except FileNotFoundError as exc:
+        raise SettingsError("The working directory is gone: change to another one.") from exc
+    base = Limits()
+    settings = Settings(
+        host=take("HOST", str, "127.0.0.1", "a host name or address"),
+        port=take("PORT", _whole(0, 65535), 5000, "a whole number from 0 to 65535"),
+        data_dir=data_dir,
+        downloads_path=take("DOWNLOADS_PATH", _path, data_dir / "downloads", "a folder"),
+        model_dir=take("MODEL_DIR", _path, data_dir / "models", "a folder"),
+        database_url=take(
+            "DATABASE_URL", _url("postgresql", "postgres", "sqlite"), "",
+            "postgresql://user:password@host/name or sqlite:////absolute/path.db",
+        ),
+        broker_url=take(
+            "BROKER_URL", _url("amqp", "amqps", "pyamqp", "redis", "rediss", "redis+socket"), "",
+            "amqp://user:password@host:5672// (RabbitMQ), or nothing for the embedded broker",
+        ),
+        agent_key=take("AGENT_KEY", str, "", "a secret of at least 16 characters"),
+        engine=take("ENGINE", str, "auto", "an engine's name (see `relay models`)"),
+        ignore_labels=take("IGNORE_LABELS", _names, frozenset(), "label names, comma separated"),
+        debug=take("DEBUG", _flag, False, "true or false"),
+        limits=Limits(
+            archive_bytes=take(
+                "MAX_ARCHIVE_BYTES", _whole(1), base.archive_bytes, "a number of bytes"
+            ),
+            archive_members=take(
+                "MAX_ARCHIVE_MEMBERS", _whole(1), base.archive_members, "a number of files"
+            ),
+            archive_ratio=take(
+                "MAX_ARCHIVE_RATIO", _whole(1), base.archive_ratio, "a whole number, at least 1"
+            ),
+            image_pixels=take(
+                "MAX_IMAGE_PIXELS", _whole(1), base.image_pixels, "a number of pixels"
+            ),
+        ),
+    )  # fmt: skip
+    if settings.agent_key and len(settings.agent_key) < 16:
+        raise SettingsError("AGENT_KEY is too short: use a secret of at least 16 characters.")
+    return settings
+
+
+def _read_dotenv(file: Path) -> dict[str, str]:
+    try:
+        if not file.is_file():
+            return {}
+        text = file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = (exc.strerror or "unknown reason") if isinstance(exc, OSError) else "no UTF-8 text"
+        raise SettingsError(f"{file} cannot be read ({reason}): see example.env.") from exc
+    for line in parse_stream(io.StringIO(text)):
+        if line.error:
+            raise SettingsError(
+                f"Line {line.original.line} of {file} cannot be read: write NAME=value, as "
+                "example.env does."
+            )
+    return {k: v for k, v in dotenv_values(stream=io.StringIO(text)).items() if v is not None}
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a server bound to `host` can be reached from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _path(raw: str) -> Path:
+    if "\0" in raw:
+        raise ValueError("NUL in a path")
+    try:
+        return Path(raw).expanduser().absolute()
+    except RuntimeError as exc:  # ~somebody, whom this machine does not know
+        raise ValueError(raw) from exc
+
+
+def _whole(low: int, high: int | None = None) -> Callable[[str], int]:
+    def read(raw: str) -> int:
+        number = int(raw.replace("_", ""))
+        if number < low or (high is not None and number > high):
+            raise ValueError(raw)
+        return number
+
+    return read
+
+
+def _url(*schemes: str) -> Callable[[str], str]:
+    def read(raw: str) -> str:
+        if raw.partition("://")[0].partition("+psycopg")[0] not in schemes or "://" not in raw:
+            raise ValueError(raw)
+        # Brokers may be several, one to take over from another. A bad port raises by itself.
+        addresses = raw.split(";") if "amqp" in schemes else [raw]
+        if 0 in [urlsplit(address).port for address in addresses]:
+            raise ValueError(raw)
+        return raw
+
+    return read
+
+
+def _names(raw: str) -> frozenset[str]:
+    return frozenset(part.strip() for part in raw.split(",") if part.strip())
+
+
+def _flag(raw: str) -> bool:
+    value = raw.lower()
+    if value in {"1", "true", "yes", "on"}:
+        return True
+    if value in {"0", "false", "no", "off"}:
+        return False
+    raise ValueError(raw)

@@ -1,0 +1,1 @@
+"""Files: CVAT for video 1.1, mask run lengths, COCO, archives opened safely."""

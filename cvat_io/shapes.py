@@ -1,0 +1,335 @@
+"""The tracks of annotations.xml: masks read to run lengths, all else kept verbatim.
+
+CVAT's importer makes one single mask of a track whose first key shape is a mask and loses the rest
+of it; here every mask that a human drew is kept. A shape with outside="1" only closes its track.
+All other tracks go through unread but for their frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from typing import NamedTuple
+from xml.sax.saxutils import quoteattr
+
+from lxml import etree
+
+from cvat_io.model import Mask, MaskShape, Meta, OtherTrack, RunLengths
+from cvat_io.runtext import parse_many, parse_rle
+from cvat_io.xmlstream import Source, attributes, empty, events, free, serialize
+from errors import InputError
+
+_BATCH_CHARACTERS = 1 << 15  # run lengths that are parsed at once: their arrays stay in the cache
+_FREE_EVERY = 256  # shapes
+_NUMBERS = ("left", "top", "width", "height", "z_order", "occluded")
+
+
+class Oddity(StrEnum):
+    """What is legal or harmless in a file, but a person should hear of."""
+
+    FURTHER_MASK = "further mask in one track"
+    OPENS_CLOSED = "mask track that begins closed"
+    LOST_SHAPE = "shape in a mask track that CVAT drops"
+    NO_KEY = "track without a key shape"
+    DUPLICATE = "mask that is there twice"
+    EMPTY = "mask without pixels"
+
+
+Note = Callable[[Oddity, int, str], None]
+"""Called with the oddity, its frame (-1: none) and its track's id."""
+
+
+class _Raw(NamedTuple):
+    """A mask whose run lengths are still text."""
+
+    frame: int
+    label: str
+    left: int
+    top: int
+    width: int
+    height: int
+    source: str
+    occluded: bool
+    z_order: int
+    group_id: int
+    attributes: tuple[tuple[str, str], ...]
+    track: str
+    rle: str
+
+
+def read_tracks(
+    source: Source, meta: Meta, where: str, note: Note, *, with_masks: bool = True
+) -> Iterator[MaskShape | OtherTrack]:
+    """Read all tracks in file order, in one pass; `source` is closed at the end.
+
+    Masks that are written twice (frame, label, box and run lengths) are given once, masks without
+    pixels not at all; without `with_masks` only other tracks are given. Raises InputError that
+    names frame and track for whatever is not sound.
+    """
+    labels = frozenset(each.name for each in meta.labels if each.parent is None)
+    batch = _Batch(note, with_masks)
+    track: _Track | None = None
+    top = ""
+    try:
+        for event, element, depth in events(source, where):
+            if event == "start":
+                if depth == 2:
+                    top = element.tag
+                    if top == "image":
+                        raise images_format(where)
+                    if top == "track":
+                        track = _Track(element, meta, labels, batch, note)
+            elif depth == 3 and track is not None:
+                track.add(element)
+                if batch.full:
+                    yield from batch.take()
+            elif depth == 2:
+                if track is not None:
+                    track.end()
+                    track = None
+                free(element)
+                if batch.full:
+                    yield from batch.take()
+            elif track is None:
+                free(element)
+        yield from batch.take()
+    finally:
+        source.close()
+
+
+def images_format(where: str) -> InputError:
+    """Return what to say of CVAT's other XML format."""
+    return InputError(
+        f'{where} is in the format "CVAT for images 1.1", which has no tracks: '
+        'export again as "CVAT for video 1.1".'
+    )
+
+
+class _Batch:
+    """Shapes that wait, in file order, until enough run lengths are there to parse them at once."""
+
+    def __init__(self, note: Note, with_masks: bool) -> None:
+        self._note = note
+        self.with_masks = with_masks
+        self._waiting: list[_Raw | OtherTrack] = []
+        self._characters = 0
+        self._seen: set[int] = set()
+
+    @property
+    def full(self) -> bool:
+        return self._characters >= _BATCH_CHARACTERS
+
+    def add_mask(self, raw: _Raw) -> None:
+        # One keyed 64-bit hash for each mask: all that is remembered of the file.
+        key = hash((raw.frame, raw.label, raw.left, raw.top, raw.width, raw.height, raw.rle))
+        if key in self._seen:
+            self._note(Oddity.DUPLICATE, raw.frame, raw.track)
+            return
+        self._seen.add(key)
+        self._waiting.append(raw)
+        self._characters += len(raw.rle) + 200
+
+    def add_other(self, track: OtherTrack) -> None:
+        self._waiting.append(track)
+        self._characters += len(track.xml)
+
+    def take(self) -> Iterator[MaskShape | OtherTrack]:
+        waiting, self._waiting, self._characters = self._waiting, [], 0
+        masks = [raw for raw in waiting if isinstance(raw, _Raw)]
+        parsed = iter(parse_many([m.rle for m in masks], [m.width * m.height for m in masks]))
+        for raw in waiting:
+            if isinstance(raw, OtherTrack):
+                yield raw
+                continue
+            runs = next(parsed)
+            if runs is None:
+                runs = _parse_one(raw)
+            if runs.size < 2 or not (runs[1] or runs[3::2].any()):
+                self._note(Oddity.EMPTY, raw.frame, raw.track)
+                continue
+            yield MaskShape(
+                raw.frame, raw.label, Mask(raw.left, raw.top, raw.width, raw.height, runs),
+                raw.source, raw.occluded, raw.z_order, raw.group_id, raw.attributes, raw.track,
+            )  # fmt: skip
+
+
+def _parse_one(raw: _Raw) -> RunLengths:
+    try:
+        return parse_rle(raw.rle, raw.width * raw.height)
+    except ValueError as exc:
+        raise InputError(
+            f"The run lengths of the mask on frame {raw.frame} in track {raw.track} {exc}: draw "
+            "that mask anew in CVAT and export again."
+        ) from exc
+
+
+class _Track:
+    """One <track> while its shapes come in; what it is turns out at its first key shape."""
+
+    def __init__(
+        self,
+        element: etree._Element,
+        meta: Meta,
+        labels: frozenset[str],
+        batch: _Batch,
+        note: Note,
+    ) -> None:
+        self.id = element.get("id", "?")
+        label = element.get("label")
+        if label is None:
+            raise InputError(f'Track {self.id} has no "label": export it again from CVAT.')
+        if label not in labels:
+            raise InputError(
+                f'Track {self.id} has the label "{label}", which the file does not define: '
+                "export it again from CVAT."
+            )
+        self.label = label
+        self._attributes = attributes(element)
+        self._source = element.get("source", "manual")
+        self._group = self._whole(element, "group_id", -1) if "group_id" in element.attrib else 0
+        self._meta = meta
+        self._frames_valid = meta.frames
+        self._batch = batch
+        self._note = note
+        self._of_masks: bool | None = None  # unknown before the first key shape
+        self._opened = False
+        self._shapes = 0
+        self._kind = ""
+        self._frames: list[int] = []
+        self._parts: list[bytes] = []
+
+    def add(self, element: etree._Element) -> None:
+        """Take a shape that has ended, and free it."""
+        tag = element.tag
+        frame = self._frame(element) if tag != "track" else -1
+        key = tag != "track" and self._flag(element, "keyframe")
+        if key and self._of_masks is None:
+            self._of_masks = tag == "mask"
+        if not self._of_masks:
+            self._other(element, tag, frame)
+        elif not key or tag != "mask":
+            self._note(Oddity.LOST_SHAPE, frame, self.id)
+        elif self._batch.with_masks:
+            self._mask(element, frame)
+        self._shapes += 1
+        empty(element)
+        if self._shapes % _FREE_EVERY == 0:
+            free(element)
+
+    def end(self) -> None:
+        """Hand on a track that is none of masks."""
+        if self._of_masks is None:
+            self._note(Oddity.NO_KEY, self._frames[0] if self._frames else -1, self.id)
+        if self._of_masks or not self._parts or (self._of_masks is None and self._kind == "mask"):
+            return
+        head = "".join(f" {k}={quoteattr(v)}" for k, v in self._attributes)
+        xml = b"".join(
+            (
+                f"<track{head}>".encode(),
+                *(b"\n    " + part for part in self._parts),
+                b"\n  </track>",
+            )
+        )
+        self._batch.add_other(OtherTrack(self.label, self._kind, tuple(self._frames), xml))
+
+    def _mask(self, element: etree._Element, frame: int) -> None:
+        if self._flag(element, "outside"):
+            if not self._opened:
+                self._note(Oddity.OPENS_CLOSED, frame, self.id)
+                self._opened = True
+            return
+        if self._opened:
+            self._note(Oddity.FURTHER_MASK, frame, self.id)
+        self._opened = True
+        get = element.get
+        try:
+            left, top, width, height, z_order, occluded = [int(get(n, "")) for n in _NUMBERS]
+        except ValueError:
+            for name in _NUMBERS:
+                self._whole(element, name, frame)  # says which one it is
+            raise
+        rle = get("rle")
+        if rle is None:
+            raise self._missing(element, "rle")
+        self._check_box(frame, left, top, width, height)
+        self._batch.add_mask(
+            _Raw(
+                frame, self.label, left, top, width, height, self._source, occluded != 0, z_order,
+                self._group, _values(element) if len(element) else (), self.id, rle,
+            )
+        )  # fmt: skip
+
+    def _other(self, element: etree._Element, tag: str, frame: int) -> None:
+        if not self._kind:
+            self._kind = tag
+        if tag != "track":
+            self._frames.append(frame)
+        else:
+            for shape in element.iter():  # the older form of a skeleton: a track for each element
+                if shape.get("frame") is not None:
+                    self._frame(shape)
+        self._parts.append(serialize(element))
+
+    def _frame(self, element: etree._Element) -> int:
+        text = element.get("frame")
+        if text is None:
+            raise self._missing(element, "frame")
+        try:
+            frame = int(text)
+        except ValueError:
+            raise self._no_number("frame", text, -1) from None
+        # Shapes between key shapes are dropped by CVAT's importer: only key shapes must fit.
+        if frame not in self._frames_valid and element.get("keyframe") != "0":
+            valid = self._frames_valid
+            raise InputError(
+                f"Track {self.id} has a shape on frame {frame}, which is none of the frames of "
+                f"this {self._meta.kind.value} ({valid.start} to {self._meta.stop_frame}, "
+                f"step {valid.step}): export it again from CVAT."
+            )
+        return frame
+
+    def _flag(self, element: etree._Element, name: str) -> bool:
+        text = element.get(name)
+        if text is None:
+            raise self._missing(element, name)
+        return text == "1"
+
+    def _whole(self, element: etree._Element, name: str, frame: int) -> int:
+        text = element.get(name)
+        if text is None:
+            raise self._missing(element, name)
+        try:
+            return int(text)
+        except ValueError:
+            raise self._no_number(name, text, frame) from None
+
+    def _check_box(self, frame: int, left: int, top: int, width: int, height: int) -> None:
+        frame_width, frame_height = self._meta.width, self._meta.height
+        inside = left >= 0 and top >= 0 and width >= 1 and height >= 1
+        if frame_width is not None and frame_height is not None:
+            inside = inside and left + width <= frame_width and top + height <= frame_height
+        if not inside or width * height >= 2**31:
+            size = f" of {frame_width} x {frame_height}" if frame_width is not None else ""
+            raise InputError(
+                f"The mask on frame {frame} in track {self.id} has a box ({width} x {height} at "
+                f"{left}, {top}) that is not inside the frame{size}: export it again from CVAT."
+            )
+
+    def _missing(self, element: etree._Element, name: str) -> InputError:
+        return InputError(
+            f"A {element.tag} on frame {element.get('frame', '?')} in track {self.id} has no "
+            f'"{name}": export it again from CVAT.'
+        )
+
+    def _no_number(self, name: str, text: str, frame: int) -> InputError:
+        place = f" on frame {frame}" if frame >= 0 else ""
+        return InputError(
+            f'Track {self.id} has "{text[:20]}" as "{name}"{place}, where a whole number belongs: '
+            "export it again from CVAT."
+        )
+
+
+def _values(element: etree._Element) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        (each.get("name", ""), each.text or "") for each in element if each.tag == "attribute"
+    )

@@ -1,0 +1,1 @@
+"""The sample clip with exact masks, and `make demo`."""

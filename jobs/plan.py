@@ -1,0 +1,232 @@
+"""From key frames and options to spans: what a run has to compute, and from which anchors.
+
+`plan_run` reads the files of a run and says all that workers need beside them. The plan depends on
+these files and options alone, so every machine that plans a run plans the same.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from config import Limits
+from cvat_io.check import inspect, require_trackable
+from cvat_io.model import Meta
+from cvat_io.reader import open_export
+from errors import InputError, one_line
+from jobs.frames_text import describe, format_frames, parse_frames
+from jobs.resegment import find_changes, require_same_job
+from jobs.spans import SpanPlan, plan_spans
+from jobs.views import Mode, RunOptions
+
+__all__ = ["Origin", "RunInputs", "RunPlan", "SpanPlan", "plan_run"]
+
+
+class Origin(StrEnum):
+    """Which archive masks are taken from."""
+
+    EXPORT = "export"
+    PREVIOUS = "previous"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunInputs:
+    """The files and choices of one run.
+
+    `annotations`: the export whose masks count (zip or XML). `images`: the archive that holds the
+    frames, often the same one. `previous`: our last result of this job. `engine`: a resolved name.
+    """
+
+    annotations: Path
+    images: Path
+    previous: Path | None
+    options: RunOptions
+    engine: str
+    ignore_labels: frozenset[str]
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunPlan:
+    """What a run computes and where all other frames come from.
+
+    `key_frames`: ascending; their masks are a human's and go into the result as drawn.
+    `fill`: the frames that may be filled, None for all. Others stay as drawn even where a span
+    has to pass over them.
+    `drawn`: whose masks the key frames (and ignored labels everywhere) are taken from.
+    `carried`: whose masks stay on frames that are neither key frames nor filled.
+    """
+
+    key_frames: tuple[int, ...]
+    spans: tuple[SpanPlan, ...]
+    fill: frozenset[int] | None
+    drawn: Origin
+    carried: Origin
+
+    @property
+    def frames_total(self) -> int:
+        """Frames that the spans compute."""
+        return sum(span.frames_total for span in self.spans)
+
+    def fills(self, frame: int) -> bool:
+        """Whether a computed `frame` goes into the result."""
+        return self.fill is None or frame in self.fill
+
+    def to_json(self) -> str:
+        """The plan as one JSON text, for a database column."""
+        return json.dumps(
+            {
+                "key_frames": format_frames(self.key_frames),
+                "spans": [asdict(span) for span in self.spans],
+                "fill": None if self.fill is None else format_frames(sorted(self.fill)),
+                "drawn": self.drawn,
+                "carried": self.carried,
+            }
+        )
+
+    @staticmethod
+    def from_json(text: str) -> RunPlan:
+        """What `to_json` wrote."""
+        data = json.loads(text)
+        return RunPlan(
+            key_frames=_numbers(data["key_frames"]),
+            spans=tuple(SpanPlan.from_dict(span) for span in data["spans"]),
+            fill=None if data["fill"] is None else frozenset(_numbers(data["fill"])),
+            drawn=Origin(data["drawn"]),
+            carried=Origin(data["carried"]),
+        )
+
+
+def drawn_path(inputs: RunInputs, plan: RunPlan) -> Path:
+    """The archive whose masks the key frames show."""
+    if plan.drawn is Origin.EXPORT:
+        return inputs.annotations
+    assert inputs.previous is not None
+    return inputs.previous
+
+
+def plan_run(inputs: RunInputs) -> RunPlan:
+    """Plan a run; reads `annotations` twice at most, `previous` once, and no pixel.
+
+    Raises InputError for whatever a person can mend: an export that cannot be tracked, frames that
+    are not the job's or leave nothing to do, a previous result of another job, a missing one.
+    """
+    options = inputs.options
+    inspection = inspect(inputs.annotations, inputs.limits, inputs.ignore_labels)
+    elsewhere = inputs.images != inputs.annotations
+    require_trackable(inspection, images_elsewhere=elsewhere)
+    meta = inspection.meta
+    sequence = _sequence(inputs, meta)
+    typed = _typed(options.frames, meta, sequence, inputs.images.name)
+
+    if options.mode is Mode.INITIAL:
+        if options.reuse_previous:
+            raise InputError(
+                "Reusing the previous result is for re-segmentation: choose that mode, or start "
+                "without it."
+            )
+        keys: tuple[int, ...] = inspection.key_frames
+        changed: frozenset[int] | None = None
+        fill = _to_fill(typed, keys, meta.frames.step) if typed else None
+        drawn = carried = Origin.EXPORT
+    else:
+        changes = find_changes(
+            inputs.annotations,
+            inputs.previous,
+            typed,
+            sequence=sequence,
+            reuse_previous=options.reuse_previous,
+            ignore_labels=inputs.ignore_labels,
+            limits=inputs.limits,
+        )
+        keys, changed, fill = changes.key_frames, changes.changed, None
+        drawn = Origin.PREVIOUS if options.reuse_previous else Origin.EXPORT
+        carried = Origin.EXPORT if inputs.previous is None else Origin.PREVIOUS
+
+    _require_images(keys, sequence, inputs.images)
+    spans = plan_spans(
+        sequence,
+        keys,
+        direction=options.direction,
+        keyframes=options.keyframes,
+        fill=fill,
+        changed=changed,
+    )
+    if fill and not spans:
+        raise InputError(
+            f"What is to be filled ({format_frames(sorted(fill), meta.frames.step)}) lies before "
+            f"the first key frame, {keys[0]}, where a forward pass never comes: fill in both "
+            "directions."
+        )
+    if changed and not spans and inputs.previous is None:
+        raise InputError(
+            f"Nothing beside the frames {format_frames(sorted(changed), meta.frames.step)} is left "
+            "to compute, since without the previous result every drawn mask counts as yours: give "
+            "it too (--previous RESULT.zip)."
+        )
+    return RunPlan(key_frames=keys, spans=spans, fill=fill, drawn=drawn, carried=carried)
+
+
+def _typed(text: str, meta: Meta, sequence: Sequence[int], images: str) -> tuple[int, ...]:
+    """The typed frames that have an image; a range passes over those that were deleted."""
+    there = frozenset(sequence)
+    found: set[int] = set()
+    for item in re.split("[,;]", text):
+        named = parse_frames(item, meta.frames)
+        if named and there.isdisjoint(named):
+            raise InputError(
+                f"Frame {named[0]} has no image in {images}: restore it in CVAT and export again, "
+                "or leave it out of the frames."
+            )
+        found.update(there.intersection(named))
+    if not found and text.strip():
+        raise InputError(
+            f'The frames "{one_line(text, 40)}" name no frame: give numbers and ranges such as '
+            f"12,40-60; {describe(meta.frames)}."
+        )
+    return tuple(sorted(found))
+
+
+def _to_fill(typed: Collection[int], keys: Collection[int], step: int) -> frozenset[int]:
+    fill = frozenset(typed) - frozenset(keys)
+    if not fill:
+        are = f"Frame {min(typed)} is a key frame"
+        if len(typed) > 1:
+            are = f"The frames {format_frames(sorted(typed), step)} are key frames"
+        raise InputError(
+            f"{are}, there is nothing to fill: name frames on which you drew no mask, or none to "
+            "fill all."
+        )
+    return fill
+
+
+def _sequence(inputs: RunInputs, meta: Meta) -> tuple[int, ...]:
+    """The frames that have an image, ascending; frames deleted in CVAT have none."""
+    with open_export(inputs.images, inputs.limits) as source:
+        other = source.meta
+        numbers = tuple(sorted(source.images.keys() & set(meta.frames)))
+    name = inputs.images.name
+    require_same_job(other, meta, name)
+    if not numbers:
+        raise InputError(
+            f'{name} holds no image of this job: export it again with "Save images" switched on.'
+        )
+    return numbers
+
+
+def _require_images(keys: Collection[int], sequence: Sequence[int], images: Path) -> None:
+    missing = sorted(set(keys) - set(sequence))
+    if missing:
+        raise InputError(
+            f"Frame {missing[0]} has masks but no image in {images.name} "
+            f"({len(missing)} such in all): export the job again with images, or restore the frame "
+            "in CVAT."
+        )
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return parse_frames(text, range(10**9))

@@ -1,0 +1,256 @@
+"""Taking in an export: streamed to disk, hashed on the way, inspected, recorded as a revision.
+
+What cannot be tracked is recorded too, as a refused revision whose sentence is the job's reason;
+its bytes are not kept. What is no archive at all leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
+
+from config import Settings
+from cvat_io.check import Inspection, inspect, require_trackable
+from errors import InputError
+from jobs.db import Database
+from jobs.files import CHUNK, JobFiles, sync_folder
+from jobs.models import Job
+from jobs.store import (
+    Received,
+    add_revision,
+    claim_job_row,
+    images_revision,
+    job_id_for,
+    latest_revision,
+    touch,
+)
+from jobs.views import LabelView
+
+_ENDINGS = (".zip", ".xml")
+_NO_SUMMARY: dict[str, Any] = {
+    "kind": "",
+    "cvat_id": "",
+    "has_images": False,
+    "frames": 0,
+    "first_frame": 0,
+    "last_frame": 0,
+    "step": 1,
+    "width": 0,
+    "height": 0,
+    "key_frames": [],
+    "labels": [],
+    "warnings": [],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """An export's bytes as they came, under a temporary name."""
+
+    path: Path
+    sha256: str
+    bytes: int
+
+
+class Receiver:
+    """Turns streams into revisions."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._settings = settings
+        self._database = database
+        self._files = JobFiles(settings.data_dir)
+
+    def receive(self, name: str, stream: BinaryIO, length: int | None = None) -> str:
+        """Take in one export and return its job's id.
+
+        `name`: the archive's file name; folders before it are passed over. `length`: how many
+        bytes were announced, if that is known. Raises InputError for a name that is no .zip or
+        .xml, for too many or too few bytes, and for a body that is no archive at all.
+        """
+        source = archive_name(name)
+        with self.spooled(source, stream, length) as upload:
+            return self.register(source, upload)
+
+    @contextmanager
+    def spooled(self, source: str, stream: BinaryIO, length: int | None = None) -> Iterator[Upload]:
+        """The stream's bytes on disk and hashed, for as long as the block lasts."""
+        limit = self._settings.limits.archive_bytes
+        if length is not None and length > limit:
+            raise _too_large(source, limit)
+        # The ending is kept, since readers go by it.
+        path = self._files.temporary(Path(source).suffix.lower())
+        try:
+            state, total = sha256(), 0
+            with path.open("xb") as file:
+                while chunk := stream.read(CHUNK):
+                    total += len(chunk)
+                    if total > limit:
+                        raise _too_large(source, limit)
+                    state.update(chunk)
+                    file.write(chunk)
+                file.flush()
+                os.fsync(file.fileno())
+            if length is not None and total != length:
+                raise InputError(
+                    f"Only {total} of {length} bytes of {source} arrived: send it again."
+                )
+            yield Upload(path, state.hexdigest(), total)
+        finally:
+            path.unlink(missing_ok=True)
+
+    def register(self, source: str, upload: Upload) -> str:
+        """Record the upload as a new revision of its job, unless it is the one already there."""
+        require_archive(source, upload)
+        job_id = job_id_for(Path(source).stem)
+        if self._is_known(job_id, upload):
+            return job_id
+        found, refused = self._inspect(upload)
+        suffix = Path(source).suffix.lower()
+        received = Received(
+            job_id=job_id,
+            name=Path(source).stem,
+            source=source,
+            sha256=upload.sha256,
+            bytes=upload.bytes,
+            refused=refused,
+            summary=_NO_SUMMARY if found is None else _summary(found),
+            file="" if refused else f"export{suffix}",
+        )
+        if found is not None and not refused:
+            received = self._judge(received, found)
+        self._record(received, upload)
+        return job_id
+
+    def _is_known(self, job_id: str, upload: Upload) -> bool:
+        """Whether the job's latest revision is this very content (and was taken)."""
+        with self._database.write() as session:
+            job = session.get(Job, job_id)
+            latest = latest_revision(session, job) if job and not job.deleted else None
+            if latest is None or latest.sha256 != upload.sha256 or latest.refused:
+                return False
+            # A database that outlived its DATA_DIR (or moved without it) gets the file back.
+            if not (self._files.revision(job_id, latest.number) / latest.file).is_file():
+                self._keep(upload, job_id, latest.number, latest.file)
+            touch(session, job_id, log=_unchanged(latest.number), progress=True)
+            return True
+
+    def _inspect(self, upload: Upload) -> tuple[Inspection | None, str]:
+        try:
+            found = inspect(upload.path, self._settings.limits, self._settings.ignore_labels)
+        except InputError as exc:
+            return None, _without_path(str(exc), upload.path)
+        return found, ""
+
+    def _judge(self, received: Received, found: Inspection) -> Received:
+        """Refuse an export that reads well but cannot be tracked."""
+        with self._database.read() as session:
+            elsewhere = not found.has_images and (
+                images_revision(session, received.job_id, received.summary) is not None
+            )
+        try:
+            require_trackable(found, images_elsewhere=elsewhere)
+        except InputError as exc:
+            return replace(received, refused=str(exc), file="")
+        return received
+
+    def _record(self, received: Received, upload: Upload) -> None:
+        with self._database.write() as session:
+            job = claim_job_row(session, received.job_id, received.name)
+            latest = latest_revision(session, job)
+            if (
+                latest is not None
+                and latest.sha256 == upload.sha256
+                and latest.refused == received.refused
+            ):
+                touch(session, job.id, log=_unchanged(latest.number), progress=True)
+                return
+            taken = self._files.last_revision(job.id)
+            number = add_revision(session, job, received, taken)
+            if received.file:
+                # Inside the transaction: a revision that readers can see has its file. A crash
+                # in between leaves a file without a revision, and its number is passed over.
+                self._keep(upload, job.id, number, received.file)
+
+    def _keep(self, upload: Upload, job_id: str, number: int, name: str) -> None:
+        """Move an upload to its revision's folder."""
+        folder = self._files.revision(job_id, number)
+        folder.mkdir(parents=True, exist_ok=True)
+        upload.path.replace(folder / name)
+        sync_folder(folder)
+
+
+def archive_name(name: str) -> str:
+    """The archive's bare name. Raises InputError when it is neither a .zip nor an .xml."""
+    bare = PurePosixPath(name.replace("\\", "/")).name
+    path = Path(bare)
+    if path.suffix.lower() not in _ENDINGS or not path.stem.strip(". "):
+        raise InputError(
+            f'"{name}" is no export: give a .zip (or .xml) that CVAT wrote as "CVAT for video 1.1".'
+        )
+    return bare
+
+
+def require_archive(source: str, upload: Upload) -> None:
+    """Raise InputError for a body that cannot be an export of any kind, such as a text or image."""
+    with upload.path.open("rb") as file:
+        head = file.read(64)
+    if source.lower().endswith(".zip"):
+        sound = head.startswith(b"PK")
+    else:
+        text = head.replace(b"\0", b"").removeprefix(b"\xef\xbb\xbf")
+        text = text.removeprefix(b"\xff\xfe").removeprefix(b"\xfe\xff")
+        sound = text.lstrip().startswith(b"<")
+    if not sound:
+        raise InputError(
+            f"{source} is no export: its content is not {source[-3:].lower()}. Export the job from "
+            f'CVAT as "CVAT for video 1.1" and send that file.'
+        )
+
+
+def _summary(found: Inspection) -> dict[str, Any]:
+    meta = found.meta
+    return {
+        "kind": meta.kind.value,
+        "cvat_id": meta.id,
+        "has_images": found.has_images,
+        "frames": len(meta.frames),
+        "first_frame": meta.start_frame,
+        "last_frame": meta.frames[-1] if len(meta.frames) else meta.stop_frame,
+        "step": meta.step,
+        "width": found.width or 0,
+        "height": found.height or 0,
+        "key_frames": list(found.key_frames),
+        "labels": [
+            asdict(
+                LabelView(
+                    name=label.name,
+                    color=label.color,
+                    objects=found.masks_by_label.get(label.name, 0),
+                )
+            )
+            for label in meta.labels
+            if label.parent is None
+        ],
+        "warnings": list(found.warnings),
+    }
+
+
+def _unchanged(number: int) -> str:
+    return f"Received again without a change: revision {number} stays the latest."
+
+
+def _too_large(source: str, limit: int) -> InputError:
+    return InputError(
+        f"{source} is larger than the {limit} bytes that are taken: raise MAX_ARCHIVE_BYTES or "
+        f"export fewer frames."
+    )
+
+
+def _without_path(sentence: str, path: Path) -> str:
+    """Leave our temporary name out of a sentence that a person reads."""
+    return sentence.replace(str(path), "the export").replace(path.name, "the export")

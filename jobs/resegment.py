@@ -1,0 +1,142 @@
+"""What a person changed since our last result, and so which key frames there are now."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from config import Limits
+from cvat_io.model import Meta
+from cvat_io.reader import open_export
+from cvat_io.result import read_note
+from errors import InputError
+from jobs.frames_text import parse_frames
+from jobs.sheet import Sheet, changed_frames, read_sheet
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """`key_frames`: all frames that are a human's, ascending.
+
+    `changed`: those that are new or differ, and those that are a human's no more: what lies
+    beside any of them is computed again.
+    """
+
+    key_frames: tuple[int, ...]
+    changed: frozenset[int]
+
+
+def find_changes(
+    annotations: Path,
+    previous: Path | None,
+    typed: Collection[int],
+    *,
+    sequence: Collection[int],
+    reuse_previous: bool,
+    ignore_labels: Collection[str],
+    limits: Limits,
+) -> Changes:
+    """Compare an export with our previous result, frame by frame and mask by mask.
+
+    `typed`: frames that a person names as corrected; `sequence`: frames that have an image. With
+    `reuse_previous` the export's masks are not looked at: only the typed frames are new.
+    Without `previous` the masks' sources must tell ours from theirs, or frames must be typed.
+    Raises InputError when neither is so, or when `previous` is of another job.
+
+    An export that was made without importing our result holds a human's masks and nothing else:
+    as in an initial run every frame that has some is a key frame, and an empty one says nothing.
+    """
+    with open_export(annotations, limits) as export:
+        meta, now = export.meta, read_sheet(export, ignore_labels)
+    if previous is None:
+        return _by_source(now, typed, reuse_previous)
+
+    with open_export(previous, limits) as result:
+        require_same_job(result.meta, meta, previous.name)
+        before = read_sheet(result, ignore_labels)
+    old = _old_key_frames(previous, before, meta)
+    if reuse_previous:
+        if not typed:
+            raise InputError(
+                "Reusing the previous result needs the frames to start from: type the frames that "
+                "are right as they are, such as 12,40-60."
+            )
+        changed, keys = set(typed), old | set(typed)
+    else:
+        _require_labels(before, meta, previous.name)
+        changed = set(changed_frames(now, before))
+        if _imported(now, before.frames.keys() - old, sequence):
+            keys = old | changed
+        else:
+            keys = set(now.frames)
+            # Of frames that nobody drew, neither now nor before, nothing is known.
+            changed = (changed & (keys | old)) | (keys - old)
+        changed.update(typed)
+        keys.update(typed)
+    # A frame that was deleted in CVAT has lost masks and image: nothing starts or ends there.
+    gone = (changed | keys) - set(sequence) - now.frames.keys()
+    return Changes(tuple(sorted(keys - gone)), frozenset(changed - gone))
+
+
+def require_same_job(other: Meta, meta: Meta, name: str) -> None:
+    """Refuse archive `name` when its frames or their size are not those of `meta`."""
+    if other.frames != meta.frames:
+        raise InputError(
+            f"{name} has {_range(other.frames)}, but the export has {_range(meta.frames)}: give "
+            "one of the same job."
+        )
+    sizes = (other.width, other.height, meta.width, meta.height)
+    if None not in sizes and sizes[:2] != sizes[2:]:
+        raise InputError(
+            f"{name} has frames of {other.width}x{other.height} pixels, but those of the export "
+            f"have {meta.width}x{meta.height}: give one of the same job."
+        )
+
+
+def _by_source(now: Sheet, typed: Collection[int], reuse_previous: bool) -> Changes:
+    if reuse_previous:
+        raise InputError("There is no previous result to reuse: run this job first.")
+    if not typed and not now.any_auto:
+        raise InputError(
+            "Re-segmentation cannot tell your masks from ours in this export: give our previous "
+            "result too (--previous RESULT.zip), or the frames that you corrected."
+        )
+    keys = {*now.human_frames, *typed}
+    # Without a previous result and typed frames, any of the human's frames may be new.
+    return Changes(tuple(sorted(keys)), frozenset(typed or keys))
+
+
+def _imported(now: Sheet, ours: Collection[int], sequence: Collection[int]) -> bool:
+    """Whether the export was made after our result, with masks on the frames `ours`, was imported.
+
+    People empty a few frames. Where more than half of ours are empty, nobody emptied them: they
+    were never there. A single frame that looks like ours proves nothing, since a mask that a
+    human copies along a still scene equals ours to the pixel.
+    """
+    there = set(ours) & (set(sequence) | now.frames.keys())
+    return 2 * len(there - now.frames.keys()) <= len(there)
+
+
+def _old_key_frames(previous: Path, before: Sheet, meta: Meta) -> set[int]:
+    note = read_note(previous)
+    listed = note.get("key_frames") if note is not None else None
+    if not isinstance(listed, str):
+        return set(before.human_frames)
+    return set(parse_frames(listed, meta.frames))
+
+
+def _require_labels(before: Sheet, meta: Meta, name: str) -> None:
+    unknown = sorted(before.labels - {label.name for label in meta.labels})
+    if unknown:
+        raise InputError(
+            f'{name} has masks of the label "{unknown[0]}", which the export no longer knows: add '
+            "the label again in CVAT, or start an initial run."
+        )
+
+
+def _range(frames: range) -> str:
+    if not frames:
+        return "no frames"
+    every = "" if frames.step == 1 else f" in steps of {frames.step}"
+    return f"frames {frames[0]} to {frames[-1]}{every}"

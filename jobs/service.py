@@ -1,0 +1,322 @@
+"""`Jobs`: everything that pages, API, watcher and CLI do with jobs, in one place.
+
+Thread-safe. Methods raise InputError (NotFoundError, ConflictError) with the sentence to show.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from sqlalchemy import select, text
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.orm import Session
+
+from config import Settings
+from errors import ConflictError, InputError, NotFoundError, one_line
+from jobs import broker, store, store_views, updates
+from jobs.db import open_database
+from jobs.files import JobFiles, stamp_of
+from jobs.models import ASSEMBLE, Job, Run, Span
+from jobs.plan import RunInputs, plan_run
+from jobs.queue import Waker
+from jobs.receive import Receiver, archive_name
+from jobs.store_inputs import export_path
+from jobs.views import (
+    Health,
+    JobDetail,
+    JobPage,
+    JobState,
+    JobView,
+    RunOptions,
+    RunView,
+    SpanState,
+    WorkerView,
+)
+
+AUTO = "auto"
+_MIN_FREE_BYTES = 64 * 2**20  # less free disk than this takes no work
+_MAX_WAKES = 8
+_log = logging.getLogger(__name__)
+
+
+class Jobs:
+    """The jobs of one installation. Opens (and brings up to date) the database."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.database = open_database(settings)
+        self.files = JobFiles(settings.data_dir)
+        self._receiver = Receiver(settings, self.database)
+        self._waker = Waker(settings)
+
+    def close(self) -> None:
+        """Give back connections to database and broker."""
+        self._waker.close()
+        self.database.close()
+
+    def start_broker(self) -> bool:
+        """Start the embedded broker if that is what we use and it does not run."""
+        return bool(self.settings.broker_url) or broker.ensure(self.settings)
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def list_jobs(
+        self,
+        *,
+        search: str = "",
+        state: JobState | None = None,
+        limit: int = 200,
+        offset: int = 0,
+    ) -> JobPage:
+        """One page of jobs, the one that changed last first; `search` looks in ids and names."""
+        with self.database.read() as session:
+            return store_views.list_jobs(
+                session, search=search, state=state, limit=limit, offset=offset
+            )
+
+    def job(self, job_id: str) -> JobDetail:
+        """One job with its history. Raises NotFoundError."""
+        with self.database.read() as session:
+            return store_views.job_detail(session, job_id)
+
+    def workers(self) -> tuple[WorkerView, ...]:
+        """Workers that reported lately."""
+        with self.database.read() as session:
+            return store_views.workers(session)
+
+    def notices(self) -> tuple[str, ...]:
+        """What people should know that belongs to no job, such as bad lines in updates.txt."""
+        with self.database.read() as session:
+            return store_views.notices(session)
+
+    def changes(self, since: int) -> tuple[int, tuple[str, ...]]:
+        """The new cursor, and the ids of jobs that changed or went after the cursor `since`."""
+        with self.database.read() as session:
+            return store_views.changes(session, since)
+
+    def result(self, job_id: str, run: int | None = None) -> Path:
+        """The published result of a run, by default the latest one. Raises NotFoundError."""
+        with self.database.read() as session:
+            store_views.job_view(session, job_id)
+            found = store.published_run(session, job_id, run)
+        if found is None:
+            which = "no result yet" if run is None else f"no result of run {run}"
+            raise NotFoundError(f"Job {job_id} has {which}: wait until a run is completed.")
+        path = self.files.result(job_id, found.revision, found.number)
+        if not path.is_file():
+            raise NotFoundError(f"The result of run {found.number} of job {job_id} was removed.")
+        return path
+
+    def plan(self, job_id: str, options: RunOptions) -> dict[str, Any]:
+        """What `start_run` with these options would compute; changes nothing.
+
+        Raises InputError when it would.
+        """
+        planned = self._plan(job_id, options).plan
+        return {
+            "frames_total": planned.frames_total,
+            "key_frames": list(planned.key_frames),
+            "spans": [
+                {
+                    "ordinal": span.ordinal,
+                    "start": span.start,
+                    "stop": span.stop,
+                    "direction": str(span.direction),
+                    "frames_total": span.frames_total,
+                }
+                for span in planned.spans
+            ],
+        }
+
+    def health(self) -> Health:
+        """Whether work can be taken; never raises."""
+        disk = self._disk()
+        count = 0
+        try:
+            with self.database.read() as session:
+                session.execute(text("SELECT 1"))
+                count = len(store_views.workers(session))
+            database = "ok"
+        except (OperationalError, InterfaceError) as exc:
+            database = f"the database does not answer ({exc.orig})"
+        return Health(
+            ready=database == "ok" and disk == "ok",
+            database=database,
+            disk=disk,
+            broker=self._waker.state(),
+            workers=count,
+        )
+
+    # -- changing --------------------------------------------------------------------------------
+
+    def receive(self, name: str, stream: BinaryIO, length: int | None = None) -> JobView:
+        """Take in an export under its archive's name, such as "264.zip".
+
+        An export that cannot be tracked becomes a failed job with the reason. Raises InputError,
+        and leaves nothing, for what is no archive or does not arrive whole.
+        """
+        job_id = self._receiver.receive(name, stream, length)
+        with self.database.read() as session:
+            return store_views.job_view(session, job_id)
+
+    def receive_file(self, path: Path, stamp: tuple[int, int]) -> JobView | None:
+        """Take in an export from the downloads folder; the file itself stays as it is.
+
+        `stamp`: its size and time (nanoseconds) when it was found whole. Returns None, and takes
+        nothing in, when they are others after copying: then somebody is still writing.
+        """
+        source = archive_name(path.name)
+        with path.open("rb") as stream, self._receiver.spooled(source, stream) as upload:
+            if stamp_of(path) != stamp:
+                return None
+            job_id = self._receiver.register(source, upload)
+        with self.database.read() as session:
+            return store_views.job_view(session, job_id)
+
+    def start_run(self, job_id: str, options: RunOptions) -> RunView:
+        """Plan and queue a run on the latest revision.
+
+        Raises ConflictError while one is queued or running, InputError when nothing can be planned.
+        """
+        planned = self._plan(job_id, options, starting=True)
+        with self.database.write() as session:
+            job = store.get_job(session, job_id)
+            if job.revision != planned.revision:
+                raise ConflictError(
+                    f"A new revision of job {job_id} has just arrived: start again to track it."
+                )
+            store.refuse_second_run(session, job)
+            number = store.add_run(session, job, planned, self.files.last_run(job_id))
+            view = store_views.run_view(session, job_id, number)
+        self._waker.wake(min(_MAX_WAKES, max(1, len(planned.plan.spans))))
+        return view
+
+    def cancel(self, job_id: str) -> JobView:
+        """Stop what is queued or running. Raises ConflictError when nothing is."""
+        with self.database.write() as session:
+            store.cancel_runs(session, store.get_job(session, job_id))
+            return store_views.job_view(session, job_id)
+
+    def retry(self, job_id: str) -> RunView:
+        """Queue again what the latest failed or cancelled run did not finish."""
+        with self.database.write() as session:
+            job = store.get_job(session, job_id)
+            number = store.retry_run(session, job, self._lost_files(session, job))
+            view = store_views.run_view(session, job_id, number)
+        self._waker.wake(min(_MAX_WAKES, max(1, len(view.spans))))
+        return view
+
+    def delete_job(self, job_id: str) -> None:
+        """Forget a job and remove its files; a run of it is stopped. Raises NotFoundError."""
+        with self.database.write() as session:
+            store.delete_job(session, store.get_job(session, job_id))
+        self.files.remove_job(job_id)
+
+    def result_downloaded(self, job_id: str) -> None:
+        """Take the job's line out of updates.txt, since its result was fetched.
+
+        A file that cannot be rewritten is a notice, never an error: the result is fetched all the
+        same. Raises NotFoundError.
+        """
+        with self.database.read() as session:
+            name = store_views.job_view(session, job_id).name
+        notices: list[str] = []
+        try:
+            updates.remove_line(self.settings.downloads_path, f"{name}.zip")
+        except (OSError, updates.NotRewrittenError) as exc:
+            reason = exc.strerror if isinstance(exc, OSError) else str(exc)
+            sentence = one_line(
+                f"{updates.NAME} could not be rewritten ({reason}): take the line {name}.zip out "
+                "of it by hand."
+            )
+            _log.warning("%s", sentence)
+            notices.append(sentence)
+        with self.database.read() as session:
+            if store.notices_of(session, "updates") == notices:
+                return
+        with self.database.write() as session:
+            store.set_notices(session, "updates", notices)
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def _plan(self, job_id: str, options: RunOptions, *, starting: bool = False) -> store.NewRun:
+        if options.parallel_spans < 0:
+            raise InputError("The number of parallel spans must be 0 (no limit) or more.")
+        settings = self.settings
+        with self.database.read() as session:
+            job = session.get(Job, job_id)
+            revision = store.latest_revision(session, job) if job and not job.deleted else None
+            if job is None or revision is None:
+                raise store.no_such_job(job_id)
+            if revision.refused:
+                raise ConflictError(f"The export of job {job_id} was refused: {revision.refused}")
+            if starting:
+                store.refuse_second_run(session, job)
+            images = revision.number
+            if not revision.summary["has_images"]:
+                images = store.images_revision(session, job_id, revision.summary) or images
+            images_file = export_path(session, self.files, job_id, images)
+            previous = store.published_run(session, job_id)
+        annotations = self.files.revision(job_id, revision.number) / revision.file
+        for file in (annotations, images_file):
+            if not file.is_file():
+                raise ConflictError(
+                    f"The files of job {job_id} are not in {settings.data_dir}: upload its export "
+                    "again, or point DATA_DIR to the folder that holds them."
+                )
+        engine = settings.engine if options.engine == AUTO else options.engine
+        plan = plan_run(
+            RunInputs(
+                annotations=annotations,
+                images=images_file,
+                previous=(
+                    self.files.result(job_id, previous.revision, previous.number)
+                    if previous is not None
+                    else None
+                ),
+                options=options,
+                engine=engine,
+                ignore_labels=settings.ignore_labels,
+                limits=settings.limits,
+            )
+        )
+        return store.NewRun(
+            revision=revision.number,
+            images_revision=images,
+            previous_run=previous.number if previous is not None else None,
+            options=options,
+            engine=engine,
+            ignore_labels=settings.ignore_labels,
+            plan=plan,
+        )
+
+    def _lost_files(self, session: Session, job: Job) -> list[int]:
+        """Ordinals of finished spans of the job's current run whose file is gone."""
+        rows = session.execute(
+            select(Span.ordinal, Span.file, Run.revision, Run.number)
+            .join(Run, Run.id == Span.run_id)
+            .where(
+                Run.job_id == job.id,
+                Run.number == job.run,
+                Span.state == SpanState.DONE.value,
+                Span.direction != ASSEMBLE,
+            )
+        )
+        return [
+            ordinal
+            for ordinal, file, revision, number in rows
+            if not (self.files.spans(job.id, revision, number) / file).is_file()
+        ]
+
+    def _disk(self) -> str:
+        try:
+            free = shutil.disk_usage(self.settings.data_dir).free
+        except OSError as exc:
+            return f"DATA_DIR {self.settings.data_dir} cannot be read ({exc.strerror})"
+        if not os.access(self.settings.data_dir, os.W_OK):
+            return f"DATA_DIR {self.settings.data_dir} cannot be written"
+        return "ok" if free >= _MIN_FREE_BYTES else f"only {free >> 20} MiB are free in DATA_DIR"

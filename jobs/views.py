@@ -1,0 +1,223 @@
+"""What the rest of the house sees of jobs: states, options and read-only views.
+
+These are the values that the API returns as JSON (`dataclasses.asdict`), the pages show and the CLI
+prints. Times are seconds since the epoch (UTC).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class JobState(StrEnum):
+    """The box of the dashboard in which a job lies; follows from its latest revision and run."""
+
+    READY = "ready"  # a revision is here and waits for a person to start a run
+    QUEUED = "queued"  # a run waits for its first span to be claimed
+    RUNNING = "running"  # at least one span was claimed
+    COMPLETED = "completed"  # the latest run published its result
+    FAILED = "failed"  # the latest revision was refused, or the latest run failed or was cancelled
+
+
+class RunState(StrEnum):
+    """Where one execution stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"  # the result is published and verified
+    FAILED = "failed"  # `error` says why; finished spans are kept for a retry
+    CANCELLED = "cancelled"  # a person stopped it; finished spans are kept
+
+
+class SpanState(StrEnum):
+    """Where one span stands."""
+
+    QUEUED = "queued"  # waits for a worker (again, after an expired lease)
+    LEASED = "leased"  # a worker holds the lease and renews it
+    DONE = "done"
+    FAILED = "failed"  # gave up after the last attempt
+
+
+class Mode(StrEnum):
+    """What a run does with the masks of its export."""
+
+    INITIAL = "initial"  # every annotated frame is a key frame; fill all others
+    RESEGMENT = "resegment"  # recompute only what a changed key frame touches
+
+
+class Direction(StrEnum):
+    """Which passes fill a span."""
+
+    BOTH = "both"
+    FORWARD = "forward"
+
+
+class KeyFrames(StrEnum):
+    """What it means that a key frame lacks an object."""
+
+    COMPLETE = "complete"  # the object is gone from there on, until a human draws it again
+    PARTIAL = "partial"  # the human only looked at some objects: the others go on through it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """What a person chooses when starting a run.
+
+    `frames`: as typed, such as "12,40-60" (absolute frame numbers); empty means all. In an initial
+    run: the frames to fill. In a re-segmentation: frames that a person corrected, in addition to
+    those that differ from the previous result.
+    `parallel_spans`: most spans of this run computed at once, 0 for no limit.
+    `reuse_previous`: take the masks of the previous result instead of the export's.
+    `delete_zip`: delete the archive in the downloads folder once the result is published.
+    """
+
+    mode: Mode = Mode.INITIAL
+    engine: str = "auto"
+    frames: str = ""
+    direction: Direction = Direction.BOTH
+    keyframes: KeyFrames = KeyFrames.COMPLETE
+    parallel_spans: int = 0
+    reuse_previous: bool = False
+    delete_zip: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelView:
+    """A label as a page shows it. `color` is `#rrggbb` or empty."""
+
+    name: str
+    color: str
+    objects: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevisionView:
+    """One uploaded export. `refused` is the sentence why it cannot be tracked, or empty."""
+
+    number: int  # 1, 2, ... within its job
+    sha256: str
+    bytes: int
+    received: float
+    has_images: bool
+    frames: int
+    first_frame: int
+    last_frame: int
+    step: int
+    width: int
+    height: int
+    key_frames: tuple[int, ...]
+    labels: tuple[LabelView, ...]
+    warnings: tuple[str, ...]
+    refused: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpanView:
+    """One span of a run; `start`, `stop` are its first and last frame, inclusive."""
+
+    ordinal: int
+    start: int
+    stop: int
+    direction: str  # "forward", "backward", "both", or "assemble" for writing the result
+    state: SpanState
+    attempts: int
+    frames_done: int
+    frames_total: int
+    worker: str  # who computes or computed it; empty before
+    seconds: float
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunView:
+    """One execution. `eta_seconds` is None while nothing can be said yet."""
+
+    number: int  # 1, 2, ... within its job
+    revision: int
+    state: RunState
+    options: RunOptions
+    engine: str
+    created: float
+    started: float | None
+    finished: float | None
+    frames_done: int
+    frames_total: int  # frames that are to be computed
+    frames_per_second: float
+    eta_seconds: float | None
+    workers: tuple[str, ...]
+    spans: tuple[SpanView, ...]  # empty in lists, filled in JobDetail
+    result_bytes: int
+    result_sha256: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventView:
+    """One line of a job's log."""
+
+    at: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobView:
+    """One job as a card shows it; `run` is the latest run on the latest revision, if any.
+
+    `reason` is the sentence to show for a failed job, else empty.
+    `results`: numbers of runs whose result can be downloaded, newest first.
+    """
+
+    id: str
+    name: str  # the archive's name without .zip, as it was given
+    kind: str  # "job", "task", or empty for a refused archive
+    cvat_id: str
+    state: JobState
+    created: float
+    updated: float
+    revision: RevisionView
+    run: RunView | None
+    results: tuple[int, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobDetail:
+    """One job with its history: revisions and runs newest first, the log oldest first."""
+
+    job: JobView
+    revisions: tuple[RevisionView, ...]
+    runs: tuple[RunView, ...]
+    log: tuple[EventView, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobPage:
+    """A page of the list of jobs; `counts` over all jobs that fit the search."""
+
+    jobs: tuple[JobView, ...]
+    counts: dict[str, int]  # by JobState value
+    total: int
+    notices: tuple[str, ...]  # such as malformed lines in updates.txt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerView:
+    """A worker that was seen lately."""
+
+    name: str
+    host: str
+    device: str
+    last_seen: float
+    doing: str  # such as "job 264, frames 31 to 59"; empty when idle
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """Whether the server can take work. `ready` needs database and disk; the broker may be away."""
+
+    ready: bool
+    database: str  # "ok" or what is wrong
+    disk: str
+    broker: str  # "ok", or "degraded: ..." (work is then found by polling)
+    workers: int

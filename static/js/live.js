@@ -1,0 +1,21 @@
+// Hearing of changes: Socket.IO where its client is here, else asking every few seconds.
+
+const ASK_EVERY = 4000; // milliseconds, without live events
+const CHECK_EVERY = 20000; // with them: also a page that missed an event is right soon after
+
+export function listen({ changed, lost, found }) {
+  let live = false;
+  setInterval(() => { if (!live) changed(); }, ASK_EVERY);
+  setInterval(() => { if (live) changed(); }, CHECK_EVERY);
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) changed(); });
+  addEventListener("online", changed);
+  addEventListener("pageshow", (event) => { if (event.persisted) changed(); });
+
+  if (typeof globalThis.io !== "function") return;
+  const socket = globalThis.io({ reconnectionDelayMax: 5000 });
+  socket.on("connect", () => { live = true; found(); changed(); });
+  socket.on("disconnect", () => { live = false; lost(); });
+  socket.on("connect_error", () => { live = false; });
+  socket.on("job", changed);
+  socket.on("workers", changed);
+}

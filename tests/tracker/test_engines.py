@@ -1,0 +1,41 @@
+"""Promise: engines are known by name, "auto" works, and a wrong name is told the right ones."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from errors import InputError
+from tracker.engines import engines, make, resolve
+
+
+def test_auto_is_the_best_engine_present() -> None:
+    assert resolve("auto") == engines()[0]
+    assert resolve("builtin").name == "builtin"
+
+
+def test_an_unknown_name_is_answered_with_the_names_there_are() -> None:
+    with pytest.raises(InputError, match=r"no engine named 'deaot-x': use one of auto, builtin\."):
+        resolve("deaot-x")
+    with pytest.raises(InputError, match="builtin"):
+        make("")
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda", "cuda:0"])
+def test_every_engine_can_be_made_for_every_device(device: str) -> None:
+    image, labels = np.zeros((20, 30, 3), dtype=np.uint8), np.zeros((20, 30), dtype=np.uint16)
+    for info in engines():
+        propagator = make(info.name, device, seed=3)
+        propagator.start(image, labels)
+        assert propagator.step(image).labels.shape == (20, 30)
+
+
+def test_listing_engines_loads_no_heavy_library() -> None:
+    program = (
+        "import sys, tracker.engines as e; e.engines(); e.resolve('auto');"
+        "sys.exit(bool({'cv2', 'torch', 'scipy'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -1,0 +1,1 @@
+"""Pixels: frames, propagators, fusion of passes, object identity, divergence."""

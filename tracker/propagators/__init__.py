@@ -1,0 +1,1 @@
+"""Propagators: ways to carry masks from frame to frame."""

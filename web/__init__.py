@@ -1,0 +1,1 @@
+"""What people and programs see over HTTP and Socket.IO: pages, API, sign-in, live events."""

@@ -1,0 +1,79 @@
+"""Puts the web application together."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from pathlib import Path
+from typing import IO
+
+from flask import Flask, Request
+from flask_socketio import SocketIO
+
+from config import Settings
+from jobs.service import Jobs
+from web import api, auth, errors, events, health, pages, text
+from web.context import KEY, Context, Pulse
+from web.green import AsyncMode, Offload
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def build(settings: Settings, *, async_mode: AsyncMode) -> Flask:
+    """Return the application with its jobs opened and the database brought up to date.
+
+    Raises SettingsError where a setting cannot be used.
+    """
+    app = Flask(
+        "mask_relay",
+        root_path=str(ROOT),
+        template_folder=str(ROOT / "templates"),
+        static_folder=str(ROOT / "static"),
+    )
+    app.request_class = _request_class(settings.data_dir / "incoming")
+    app.config["MAX_CONTENT_LENGTH"] = settings.limits.archive_bytes
+    app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
+    offload = Offload(async_mode)
+    jobs = offload.call(Jobs, settings)
+    app.extensions[KEY] = Context(settings, jobs, offload, Pulse(jobs.health))
+
+    auth.install(app, settings)
+    text.install(app)
+    errors.install(app)
+    app.register_blueprint(pages.blueprint)
+    app.register_blueprint(api.blueprint)
+    app.register_blueprint(health.blueprint)
+    pages.install_words(app)
+
+    quiet = logging.getLogger(f"{__name__}.socketio")
+    quiet.setLevel(logging.WARNING)
+    socketio = SocketIO(
+        app,
+        async_mode=async_mode.value,  # always said: an installed eventlet is picked silently
+        manage_session=False,
+        max_http_buffer_size=64 * 1024,  # clients have nothing to say
+        logger=quiet,
+        engineio_logger=quiet,
+    )
+    events.install(socketio, settings)
+    return app
+
+
+def _request_class(folder: Path) -> type[Request]:
+    """Return a request whose uploaded form files lie unnamed in `folder`, not in the temp folder.
+
+    The temp folder may be memory, and is often smaller than an export.
+    """
+
+    class Upload(Request):
+        def _get_file_stream(
+            self,
+            total_content_length: int | None,
+            content_type: str | None,
+            filename: str | None = None,
+            content_length: int | None = None,
+        ) -> IO[bytes]:
+            folder.mkdir(parents=True, exist_ok=True)
+            return tempfile.TemporaryFile(dir=folder)
+
+    return Upload

@@ -1,0 +1,53 @@
+"""What the pages, the API and the events share while the application runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+from flask import current_app
+
+from config import Settings
+from jobs.service import Jobs
+from jobs.views import Health
+from web.green import Offload
+
+T = TypeVar("T")
+KEY = "mask-relay"  # where the application keeps it, in `Flask.extensions`
+HEALTH_SECONDS = 5.0  # asking an absent broker takes seconds: pages ask no more often than this
+
+
+class Pulse:
+    """The server's health as it was a moment ago, for pages that are shown all the time."""
+
+    def __init__(self, read: Callable[[], Health]) -> None:
+        self._read = read
+        self._known: tuple[float, Health] | None = None
+
+    def health(self) -> Health:
+        """Return the health, at most HEALTH_SECONDS old."""
+        known = self._known  # read once: other threads may write it
+        if known is None or time.monotonic() - known[0] > HEALTH_SECONDS:
+            known = self._known = (time.monotonic(), self._read())
+        return known[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The settings, the jobs, and the way to call them without holding up other clients."""
+
+    settings: Settings
+    jobs: Jobs
+    offload: Offload
+    pulse: Pulse
+
+    def call(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
+        """Return `function(*args, **kwargs)` computed where blocking is harmless."""
+        return self.offload.call(function, *args, **kwargs)
+
+
+def here() -> Context:
+    """Return the context of the application that serves this request."""
+    return cast(Context, current_app.extensions[KEY])

@@ -1,0 +1,103 @@
+"""Reading what a client sent: options of a run, numbers in the query, JSON bodies."""
+
+from __future__ import annotations
+
+import typing
+from enum import Enum
+from typing import Any
+
+from flask import Request
+
+from errors import InputError, one_line
+from jobs.views import RunOptions
+from web.errors import WrongTypeError
+from web.text import is_plain
+
+JSON_BYTES = 64 * 1024  # more than any sound set of options needs
+# What the start form offers; a worker refuses what it does not have. A test compares this with the
+# worker's registry, which a web host does not import.
+ENGINES = ("auto", "builtin")
+MOST_SPANS = 10_000  # that `parallel_spans` may ask for
+MOST_TEXT = 2000  # characters of an option that is a text
+MOST_ENGINE = 80  # characters of an engine's name
+_KINDS = {bool: "true or false", int: "a whole number", str: "a text"}
+
+
+def json_object(request: Request) -> dict[str, Any]:
+    """Return the JSON object in the body, {} where there is no body at all.
+
+    Raises WrongTypeError for another content type and InputError where it is no JSON object.
+    """
+    request.max_content_length = JSON_BYTES
+    raw = request.get_data()
+    if not raw:
+        return {}
+    if not request.is_json:
+        raise WrongTypeError("Send the options as JSON, with 'Content-Type: application/json'.")
+    try:
+        body = request.get_json(silent=True)
+    except RecursionError:  # brackets in brackets, without end
+        body = None
+    if not isinstance(body, dict):
+        raise InputError('The body is no JSON object: send something like {"mode": "initial"}.')
+    return body
+
+
+def run_options(body: dict[str, Any]) -> RunOptions:
+    """Turn a JSON object into options; what is not given keeps its default.
+
+    Raises InputError that names the field, what was given and what it may be.
+    """
+    hints = typing.get_type_hints(RunOptions)
+    values: dict[str, Any] = {}
+    for name, given in body.items():
+        if name not in hints:
+            raise InputError(f"The option {one_line(name, 60)!r} is unknown: {_known(hints)}.")
+        values[name] = _value(name, given, hints[name])
+    options = RunOptions(**values)
+    if not 0 <= options.parallel_spans <= MOST_SPANS:
+        raise InputError(f"The option 'parallel_spans' is 0 (no limit) to {MOST_SPANS}.")
+    return options
+
+
+def whole(request: Request, name: str, default: int, low: int, high: int) -> int:
+    """Return a whole number from the query; raises InputError where it is none in [low, high]."""
+    raw = request.args.get(name)
+    if raw is None or raw == "":
+        return default
+    try:
+        number = int(raw)
+    except ValueError:
+        number = low - 1
+    if not low <= number <= high:
+        shown = one_line(raw, 40)
+        raise InputError(f"{name}={shown} cannot be used: give a whole number, {low} to {high}.")
+    return number
+
+
+def _value(name: str, given: Any, kind: type) -> Any:
+    if issubclass(kind, Enum):
+        allowed = [str(member.value) for member in kind]
+        if given in allowed:
+            return kind(given)
+        expected = " or ".join(allowed)
+    else:
+        if type(given) is kind:  # not isinstance: true is no number
+            return _text(name, given) if isinstance(given, str) else given
+        expected = _KINDS[kind]
+    shown = one_line(repr(given), 60)
+    raise InputError(f"The option {name!r} cannot be {shown}: give {expected}.")
+
+
+def _text(name: str, given: str) -> str:
+    most = MOST_ENGINE if name == "engine" else MOST_TEXT
+    if len(given) > most:
+        raise InputError(f"The option {name!r} holds {len(given)} characters: give at most {most}.")
+    if not is_plain(given):
+        shown = one_line(repr(given), 60)
+        raise InputError(f"The option {name!r} cannot be {shown}: it holds a control character.")
+    return given
+
+
+def _known(hints: dict[str, Any]) -> str:
+    return "known are " + ", ".join(hints)

@@ -1,0 +1,216 @@
+"""The pages for people: dashboard, one job, sign-in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flask import (
+    Blueprint,
+    Flask,
+    current_app,
+    redirect,
+    render_template,
+    request,
+    session,
+    url_for,
+)
+from werkzeug.wrappers import Response as BaseResponse
+
+from errors import InputError, NotFoundError, one_line
+from jobs.views import Health, JobState, RunView
+from web import words
+from web.auth import is_key, own_path
+from web.board import read_board
+from web.context import here
+from web.options import ENGINES, json_object, run_options, whole
+from web.text import searched
+
+blueprint = Blueprint("pages", __name__)
+CLIENT = "vendor/socket.io.min.js"  # under static/, put there at set-up
+MOST_IN_A_BOX = 500
+REFRESH = "Mask-Relay-Refresh"  # header of a page that brings itself up to date
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """One column of the dashboard."""
+
+    state: JobState
+    title: str
+    empty: str  # what to say while it holds nothing
+
+
+BOXES = (
+    Box(JobState.READY, "Ready", "Drop an export here to begin."),
+    Box(JobState.QUEUED, "Queued", "Nothing waits."),
+    Box(JobState.RUNNING, "In progress", "Nothing is being tracked."),
+    Box(JobState.COMPLETED, "Completed", "Results will be here."),
+    Box(JobState.FAILED, "Failed", "Nothing has failed."),
+)
+
+
+@blueprint.get("/")
+def dashboard() -> str:
+    """Show the five boxes; readable without JavaScript."""
+    context = here()
+    search = searched(request)
+    limit = whole(request, "limit", 50, 1, MOST_IN_A_BOX)
+    return render_template(
+        "dashboard.html",
+        board=context.call(read_board, context.jobs, search=search, limit=limit),
+        boxes=BOXES,
+        search=search,
+        most=MOST_IN_A_BOX,
+        **_head(),
+    )
+
+
+@blueprint.get("/jobs/<job_id>")
+def job(job_id: str) -> str | BaseResponse:
+    """Show one job: facts, runs, revisions, log, downloads.
+
+    An open page whose job was deleted is led to the dashboard: for it that is no error.
+    """
+    context = here()
+    try:
+        detail = context.call(context.jobs.job, job_id)
+    except NotFoundError:
+        if REFRESH in request.headers:
+            return redirect(url_for("pages.dashboard"), 303)
+        raise _no_job(job_id) from None
+    return render_template("job.html", detail=detail, **_head())
+
+
+@blueprint.post("/jobs/<job_id>/plan")
+def plan(job_id: str) -> str:
+    """Say in words what a run would compute, or the sentence why it cannot run.
+
+    Answers 200 in both cases: the form asks at every keystroke, and a choice that is not finished
+    is no error of the page.
+    """
+    context = here()
+    try:
+        options = run_options(json_object(request))
+        planned = context.call(context.jobs.plan, job_id, options)
+    except NotFoundError:
+        return render_template("parts/plan.html", sentence=str(_no_job(job_id)))
+    except InputError as error:
+        return render_template("parts/plan.html", sentence=str(error))
+    return render_template(
+        "parts/plan.html",
+        sentence="",
+        plan=words.plan(planned, options),
+        startable=bool(planned["spans"]),
+    )
+
+
+@blueprint.get("/sign-in")
+def sign_in_form() -> str:
+    """Show the sign-in form."""
+    return render_template(
+        "sign_in.html", next=own_path(request.args.get("next", "/")), wrong=False
+    )
+
+
+@blueprint.post("/sign-in")
+def sign_in() -> BaseResponse | tuple[str, int]:
+    """Open a session for who knows the key."""
+    settings = here().settings
+    target = own_path(request.form.get("next", "/"))
+    if settings.agent_key and not is_key(settings, request.form.get("key", "")):
+        return render_template("sign_in.html", next=target, wrong=True), 401
+    session.clear()
+    session["signed_in"] = True
+    session.permanent = True
+    return redirect(target, 303)
+
+
+@blueprint.post("/sign-out")
+def sign_out() -> BaseResponse:
+    """Close the session."""
+    session.clear()
+    return redirect(url_for("pages.sign_in_form"), 303)
+
+
+@blueprint.get("/favicon.ico")
+def favicon() -> BaseResponse:
+    """Send browsers that ask by habit to the drawing."""
+    return redirect(url_for("static", filename="favicon.svg"), 301)
+
+
+def install_words(app: Flask) -> None:
+    """Teach the templates to say sizes, times and progress."""
+    app.jinja_env.filters.update(
+        size=words.size,
+        duration=words.duration,
+        moment=words.moment,
+        clock=words.clock,
+        breakable=words.breakable,
+        passes=words.passes,
+        iso=words.iso,
+        few=words.few,
+        count=words.count,
+    )
+    app.jinja_env.globals["segments"] = segments
+
+
+def segments(run: RunView) -> tuple[Segment, ...]:
+    """Return the run's progress bar: one segment for each span, as wide as its frames."""
+    spans = [span for span in run.spans if span.frames_total > 0 and span.direction != "assemble"]
+    total = sum(span.frames_total for span in spans)
+    bar, left = [], 0.0
+    for span in sorted(spans, key=lambda span: span.start):
+        width = 100 * span.frames_total / total
+        done = width * min(1.0, span.frames_done / span.frames_total)
+        title = f"Frames {span.start} to {span.stop}: {span.state.value}"
+        bar.append(Segment(left, width, done, span.state.value, title))
+        left += width
+    if not bar and run.frames_total:
+        done = 100 * min(1.0, run.frames_done / run.frames_total)
+        bar.append(Segment(0, 100, done, run.state.value, "All frames"))
+    return tuple(bar)
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One part of a progress bar, in percent of its width."""
+
+    left: float
+    width: float
+    done: float
+    state: str
+    title: str
+
+
+def _head() -> dict[str, Any]:
+    """Read what the head of every page shows."""
+    context = here()
+    health = context.call(context.pulse.health)
+    workers = context.call(context.jobs.workers)
+    client = Path(current_app.static_folder or "") / CLIENT
+    # The embedded broker rests while nobody needs it, and starts again with the next run.
+    resting = not workers and not context.settings.broker_url
+    return {
+        "health": health,
+        "workers": workers,
+        "trouble": _trouble(health, "ok" if resting else health.broker),
+        "client": CLIENT if client.is_file() else "",
+        "signed_in": bool(context.settings.agent_key),
+        "engines": ENGINES,
+        "engine": context.settings.engine,
+    }
+
+
+def _no_job(job_id: str) -> NotFoundError:
+    return NotFoundError(
+        f'There is no job "{one_line(job_id, 120)}": it was deleted, or its name is another.'
+    )
+
+
+def _trouble(health: Health, broker: str) -> tuple[str, ...]:
+    parts = (("Database", health.database), ("Disk", health.disk), ("Broker", broker))
+    return tuple(
+        f"{part}: {state.removeprefix('degraded: ')}" for part, state in parts if state != "ok"
+    )

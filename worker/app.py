@@ -1,0 +1,110 @@
+"""The Celery application of a worker, and what runs in its one child process.
+
+The child holds a `SpanLoop` in a thread; the task "relay.wake" only tells it to look for work. So
+a message is answered at once even while a span is computed, a second one costs nothing, and the
+loop goes on looking by itself while the broker is away. The child is spawned, not forked: CUDA
+does not survive a fork.
+
+Stopping in good order (SIGTERM, or Ctrl-C once) lets the loop finish its frame and hand the span
+back; a second signal ends the child at once, and then the span's lease ends by itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from types import FrameType
+from typing import Any
+
+from celery import Celery, current_app, shared_task
+from celery.signals import worker_process_init, worker_process_shutdown
+from celery.worker.consumer import Consumer
+
+from config import Settings
+from jobs.db import Database, database_url
+from jobs.queue import TICK_SECONDS, WAKE, make_app
+from worker.loop import Identity, SpanLoop
+
+STOP_SIGNAL = signal.SIGUSR2 if sys.platform != "win32" else signal.SIGTERM  # the pool uses USR1
+_log = logging.getLogger(__name__)
+_SETUP = "relay_setup"  # our own key in Celery's configuration: it travels to the child
+_LOOP = "relay_loop"  # attribute of the child's application
+
+
+class WakeConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
+    """Celery's consumer without delayed delivery: that would declare 28 queues, all unused here."""
+
+    class Blueprint(Consumer.Blueprint):  # type: ignore[misc]  # Celery has no types
+        """The steps in which the consumer starts."""
+
+        default_steps = tuple(
+            step for step in Consumer.Blueprint.default_steps if "delayed_delivery" not in step
+        )
+
+
+def make_worker_app(settings: Settings, identity: Identity) -> Celery:
+    """The application that `worker.main` runs."""
+    app = make_app(settings)
+    app.conf.update(
+        {
+            "imports": (__name__,),
+            "worker_consumer": f"{__name__}:WakeConsumer",
+            _SETUP: (settings, identity),
+        }
+    )
+    return app
+
+
+def wake() -> None:
+    """Look for work now."""
+    loop: SpanLoop | None = getattr(current_app, _LOOP, None)
+    if loop is not None:
+        loop.wake.set()
+
+
+def start_loop(**_: Any) -> None:
+    """Begin to work, in the freshly spawned child."""
+    setup = current_app.conf.get(_SETUP)
+    if setup is None:  # somebody else's Celery application in this process
+        return
+    settings, identity = setup
+    loop = SpanLoop(settings, Database(database_url(settings)), identity)
+    thread = threading.Thread(target=loop.run, name="spans", daemon=True)
+    setattr(current_app, _LOOP, loop)
+
+    def on_stop(number: int, frame: FrameType | None) -> None:
+        loop.ask_to_stop()
+
+    def on_term(number: int, frame: FrameType | None) -> None:
+        # Whole process groups are told to stop at once (systemd, `timeout`): hand back, then go.
+        loop.ask_to_stop()
+        raise SystemExit(0)
+
+    signal.signal(STOP_SIGNAL, on_stop)
+    signal.signal(signal.SIGTERM, on_term)
+
+    def stop_loop(**_: Any) -> None:
+        loop.ask_to_stop()
+        thread.join()
+
+    worker_process_shutdown.connect(stop_loop, weak=False)
+    threading.Thread(target=_end_with_parent, args=(loop, thread), daemon=True).start()
+    thread.start()
+
+
+def _end_with_parent(loop: SpanLoop, thread: threading.Thread) -> None:
+    """End the child when the worker itself was killed (Linux does so at once, others do not)."""
+    parent = os.getppid()
+    while not loop.stop.wait(TICK_SECONDS):
+        if os.getppid() != parent:
+            _log.warning("The worker's main process is gone: this child ends.")
+            loop.ask_to_stop()
+            thread.join()
+            os._exit(1)
+
+
+shared_task(wake, name=WAKE, ignore_result=True)
+worker_process_init.connect(start_loop)

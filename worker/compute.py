@@ -1,0 +1,99 @@
+"""Computes one span: the entry that `relay track` and the queue's workers both use."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cvat_io.reader import open_export
+from jobs.plan import RunInputs, RunPlan, drawn_path
+from jobs.spans import Passes, SpanPlan
+from tracker import engines
+from tracker.frames import ZipFrames
+from worker.attempts import Attempt, Kind
+from worker.one_pass import fill_by_one_pass
+from worker.pipeline import SpanFrames, StageClock
+from worker.seeds import Numbering, Seeds, read_seeds
+from worker.span_job import SpanJob
+from worker.two_passes import fill_by_two_passes
+
+
+@dataclass(frozen=True, slots=True)
+class SpanOutcome:
+    """What came of an attempt. `stopped`: `should_stop` said so before the span was complete.
+
+    `seconds`: wall time of this attempt; `stages`: busy seconds of decode, track, encode, write.
+    """
+
+    file: Path
+    seconds: float
+    stages: dict[str, float]
+    stopped: bool
+
+
+def compute_span(
+    inputs: RunInputs,
+    plan: RunPlan,
+    span: SpanPlan,
+    *,
+    folder: Path,
+    fence: int,
+    device: str,
+    on_progress: Callable[[int, int], None],
+    should_stop: Callable[[], bool],
+    seeds: Seeds | None = None,
+) -> SpanOutcome:
+    """Fill `span`, going on from the best earlier attempt in `folder` (which must exist).
+
+    `fence`: number of this attempt, larger than any earlier one's. `device`: as
+    `tracker.engines.make` takes it. `on_progress(done, total)` is called in this thread, in frames;
+    in a fused span a frame counts half after each pass. `should_stop` is asked after every frame.
+    `seeds`: masks of the anchors, where the caller has read them already.
+
+    The final file equals, byte for byte, that of an attempt that was never disturbed.
+    Raises InputError for images that cannot be read or do not fit the masks.
+    """
+    began = time.perf_counter()
+    clock = StageClock()
+    attempt = Attempt(folder, span.ordinal, fence)
+    if seeds is None:
+        drawn = drawn_path(inputs, plan)
+        seeds = read_seeds(drawn, inputs.limits, span.anchors, inputs.ignore_labels)
+    with _open_frames(inputs, span, clock) as frames:
+        job = SpanJob(
+            span=span,
+            frames=frames,
+            attempt=attempt,
+            clock=clock,
+            numbering=Numbering(seeds, frames.height, frames.width),
+            make=lambda: engines.make(inputs.engine, device),
+            on_progress=on_progress,
+            should_stop=should_stop,
+        )
+        fused = span.direction is Passes.BOTH
+        finished = fill_by_two_passes(job) if fused else fill_by_one_pass(job)
+    seconds = time.perf_counter() - began
+    if finished:
+        attempt.complete(seconds, clock.seconds)
+    return SpanOutcome(attempt.path(Kind.FINAL), seconds, clock.seconds, stopped=not finished)
+
+
+@contextmanager
+def _open_frames(
+    inputs: RunInputs, span: SpanPlan, clock: StageClock
+) -> Generator[SpanFrames, None, None]:
+    """The images of a span and of its anchors."""
+    with open_export(inputs.images, inputs.limits) as source:
+        meta = source.meta
+        low, high = min(span.start, span.anchors[0]), max(span.stop, span.anchors[-1])
+        numbers = tuple(
+            frame for frame in meta.frames if low <= frame <= high and frame in source.images
+        )
+        members = [source.images[frame] for frame in numbers]
+    with ZipFrames(inputs.images, members, inputs.limits.image_pixels) as images:
+        frames = SpanFrames(images, numbers, clock, inputs.images.name)
+        frames.require_size(meta.width, meta.height)
+        yield frames

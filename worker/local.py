@@ -1,0 +1,124 @@
+"""`relay track`: a whole run in this process, without server, broker or database.
+
+It goes through the same plan, spans and assembly as the queue, so its result is the same archive.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from config import Settings
+from cvat_io.atomic import require_other, require_writable
+from errors import InputError
+from jobs.plan import RunInputs, drawn_path, plan_run
+from jobs.views import Mode, RunOptions
+from tracker import engines
+from worker.assemble import assemble
+from worker.compute import compute_span
+from worker.report import Report
+from worker.seeds import read_seeds
+
+
+def track(
+    export: Path,
+    out: Path,
+    *,
+    options: RunOptions,
+    settings: Settings,
+    previous: Path | None = None,
+    images: Path | None = None,
+    report: Path | None = None,
+    device: str = "auto",
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Fill the frames of `export` and write the archive for CVAT to `out`.
+
+    `previous`: our last result, for a re-segmentation. `images`: the archive that holds the
+    images, where the export has none. `report`: where to write REPORT.json. `device`: "auto",
+    "cpu" or "cuda:N". `on_progress(done, total)` hears of frames.
+
+    Raises InputError for whatever a person can mend. After any error nothing is left behind, in
+    the folder of `out` or elsewhere.
+    """
+    began = time.time()
+    sources = (export, images, previous)
+    require_other(out, *sources)
+    out = require_writable(out)
+    if report is not None:
+        require_other(report, *sources)
+        report = require_writable(report)
+        if report == out:
+            raise InputError(f"{out} cannot be both the result and the report: name another file.")
+    if previous is not None and options.mode is Mode.INITIAL:
+        raise InputError(
+            "An initial run takes nothing from a previous result: leave --previous out, or say "
+            "--mode resegment."
+        )
+    engine = engines.resolve(options.engine).name
+    place = used_device(engine, device)
+    inputs = RunInputs(
+        annotations=export,
+        images=images or export,
+        previous=previous,
+        options=options,
+        engine=engine,
+        ignore_labels=settings.ignore_labels,
+        limits=settings.limits,
+    )
+    plan = plan_run(inputs)
+    total = plan.frames_total
+    anchors = {anchor for span in plan.spans for anchor in span.anchors}
+    seeds = read_seeds(drawn_path(inputs, plan), inputs.limits, anchors, inputs.ignore_labels)
+    tell = on_progress or _nobody
+    tell(0, total)
+    with tempfile.TemporaryDirectory(prefix="mask-relay-") as name:
+        files = {}
+        before = 0
+        for span in plan.spans:
+            outcome = compute_span(
+                inputs,
+                plan,
+                span,
+                folder=Path(name),
+                fence=1,
+                device=place,
+                on_progress=_within(tell, before, total),
+                should_stop=_never,
+                seeds=seeds,
+            )
+            files[span.ordinal] = outcome.file
+            before += span.frames_total
+        assembled = assemble(
+            inputs, plan, span_files=files, out=out, report=report, device=place, began=began
+        )
+    return assembled.report
+
+
+def used_device(engine: str, device: str) -> str:
+    """The device that `engine` will run on when `device` is asked for.
+
+    Raises InputError when `device` is no device's name.
+    """
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", device):
+        raise InputError(f'There is no device "{device}": use auto, cpu or cuda:N, such as cuda:0.')
+    usable = device.partition(":")[0] in engines.resolve(engine).devices
+    return device if usable else "cpu"
+
+
+def _within(
+    tell: Callable[[int, int], None], before: int, total: int
+) -> Callable[[int, int], None]:
+    """Turn the progress of a span into that of the run."""
+    return lambda done, _: tell(before + done, total)
+
+
+def _nobody(done: int, total: int) -> None:
+    """Hear of progress and do nothing."""
+
+
+def _never() -> bool:
+    return False

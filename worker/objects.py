@@ -1,0 +1,105 @@
+"""Objects of a whole run: seeds that spans found to be the same thing, joined."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from cvat_io.model import MaskShape
+from worker.seeds import name_of
+
+Seed = tuple[int, int]
+"""Key frame and k: the k-th tracked mask of that frame, in file order."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shown:
+    """One object: the key frames on which it was drawn, ascending, and what is kept of each."""
+
+    frames: tuple[int, ...]
+    shapes: tuple[MaskShape, ...]
+
+    def nearest(self, frame: int) -> MaskShape:
+        """The drawn shape nearest in time to `frame`, the earlier one of two."""
+        behind = bisect_left(self.frames, frame)
+        if behind == len(self.frames):
+            return self.shapes[-1]
+        if behind == 0 or self.frames[behind] - frame < frame - self.frames[behind - 1]:
+            return self.shapes[behind]
+        return self.shapes[behind - 1]
+
+
+class Objects:
+    """Global object numbers, 1.. in the order in which objects are first drawn."""
+
+    def __init__(
+        self,
+        seeds: Mapping[int, Sequence[MaskShape]],
+        groups: Iterable[Sequence[Seed]],
+    ) -> None:
+        """`seeds`: what is to be kept of every seed, by key frame; `groups`: seeds of one object.
+
+        Groups that would make one object of two seeds of one key frame are joined as far as they
+        do not: two masks on one frame are two things.
+        """
+        self._parent: dict[Seed, Seed] = {
+            (frame, k): (frame, k) for frame in sorted(seeds) for k in range(len(seeds[frame]))
+        }
+        self._on: dict[Seed, set[int]] = {seed: {seed[0]} for seed in self._parent}
+        for group in groups:
+            for a, b in pairwise(group):
+                self._join(a, b)
+        members: dict[Seed, list[Seed]] = {}
+        for seed in self._parent:
+            members.setdefault(self._root(seed), []).append(seed)
+        self._number = {root: number for number, root in enumerate(members, 1)}
+        self._shown = {
+            self._number[root]: Shown(
+                tuple(frame for frame, _ in group), tuple(seeds[f][k] for f, k in group)
+            )
+            for root, group in members.items()
+        }
+
+    def __len__(self) -> int:
+        return len(self._shown)
+
+    def number(self, seed: Seed) -> int:
+        """The global number of a seed's object."""
+        return self._number[self._root(seed)]
+
+    def shown(self, number: int) -> Shown:
+        """Where the object `number` was drawn."""
+        return self._shown[number]
+
+    def _root(self, seed: Seed) -> Seed:
+        while self._parent[seed] != seed:
+            self._parent[seed] = self._parent[self._parent[seed]]
+            seed = self._parent[seed]
+        return seed
+
+    def _join(self, a: Seed, b: Seed) -> None:
+        one, two = sorted((self._root(a), self._root(b)))
+        if one == two or self._on[one] & self._on[two]:
+            return
+        self._parent[two] = one
+        self._on[one] |= self._on.pop(two)
+
+
+def named_alike(seeds: Mapping[int, Sequence[MaskShape]]) -> Iterable[Sequence[Seed]]:
+    """Seeds that bear one name (`worker.seeds.name_of`) and label, where their frame has it once.
+
+    `seeds`: by key frame. A human's name holds wherever the masks lie and whatever was computed
+    between them.
+    """
+    groups: dict[tuple[str, str], list[Seed]] = {}
+    for frame in sorted(seeds):
+        bearers: dict[tuple[str, str], list[Seed]] = {}
+        for k, shape in enumerate(seeds[frame]):
+            if name := name_of(shape):
+                bearers.setdefault((shape.label, name), []).append((frame, k))
+        for key, found in bearers.items():
+            if len(found) == 1:
+                groups.setdefault(key, []).extend(found)
+    return groups.values()

@@ -1,0 +1,82 @@
+"""The report of a run: speed by stage, spans, and divergence by frame and object."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self, TypedDict
+
+from cvat_io.atomic import replacing
+
+
+class SpanTime(TypedDict):
+    """One span. `start`, `stop`: first and last computed frame."""
+
+    start: int
+    stop: int
+    direction: str
+    seconds: float
+
+
+class Report(TypedDict):
+    """What REPORT.json holds, besides `divergence`: [{frame, object, score, label}].
+
+    `stages`: busy seconds of decode, track, encode and write over all spans. `seconds`: from the
+    run's start to its result.
+    """
+
+    engine: str
+    device: str
+    frames_total: int
+    frames_tracked: int
+    objects: int
+    seconds: float
+    frames_per_second: float
+    stages: dict[str, float]
+    spans: list[SpanTime]
+
+
+class DivergenceLog:
+    """Collects divergence outside of memory while frames pass by; use it as a context manager."""
+
+    def __init__(self) -> None:
+        self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
+        self._empty = True
+
+    def add(self, frame: int, number: int, label: str, score: float) -> None:
+        """Note the divergence of one object (global number) on one frame."""
+        entry = {"frame": frame, "object": number, "score": score, "label": label}
+        self._file.write((b"\n" if self._empty else b",\n") + b"    " + _json(entry))
+        self._empty = False
+
+    def write_report(self, path: Path, report: Report) -> None:
+        """Write REPORT.json: `report`, then what was collected."""
+        head = json.dumps(report, indent=2)
+        self._file.seek(0)
+        with replacing(path) as file:
+            file.write(head.removesuffix("\n}").encode() + b',\n  "divergence": [')
+            for block in _blocks(self._file):
+                file.write(block)
+            file.write(b"]\n}\n" if self._empty else b"\n  ]\n}\n")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value).encode()
+
+
+def _blocks(file: IO[bytes]) -> Iterable[bytes]:
+    return iter(lambda: file.read(1 << 20), b"")

@@ -1,0 +1,134 @@
+"""Human masks as seeds: read from an archive, painted as label maps, numbered along a pass."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from config import Limits
+from cvat_io.masks import paint
+from cvat_io.model import MaskShape
+from cvat_io.reader import open_export
+from errors import InputError
+from tracker.identity import match
+from tracker.protocol import LabelMap
+
+Seeds = Mapping[int, Sequence[MaskShape]]
+"""Tracked masks by key frame, in file order: entry k of frame f is the seed `f:k`."""
+
+MOST_OBJECTS = 65535  # what a label map can tell apart
+_NAMES = frozenset({"object_id", "track_id", "instance_id"})
+
+
+def read_seeds(
+    path: Path, limits: Limits, frames: Collection[int], ignore_labels: Collection[str]
+) -> Seeds:
+    """The tracked masks of `path` on `frames`; a frame without any has an empty entry."""
+    found: dict[int, list[MaskShape]] = {frame: [] for frame in frames}
+    with open_export(path, limits) as export:
+        for shape in export.tracks():
+            if (
+                isinstance(shape, MaskShape)
+                and shape.frame in found
+                and shape.label not in ignore_labels
+            ):
+                found[shape.frame].append(shape)
+    return found
+
+
+def name_of(shape: MaskShape) -> str:
+    """The name that a human gave the object by an attribute, or an empty text."""
+    for name, value in shape.attributes:
+        if name.lower() in _NAMES and value.strip():
+            return value.strip()
+    return ""
+
+
+def paint_seeds(
+    shapes: Sequence[MaskShape], numbers: Sequence[int], height: int, width: int
+) -> LabelMap:
+    """Label map (H, W) of a key frame. Where masks overlap, the one on top (z_order) is seen.
+
+    Raises InputError when a mask reaches out of the image.
+    """
+    labels = np.zeros((height, width), dtype=np.uint16)
+    for shape, number in sorted(zip(shapes, numbers, strict=True), key=lambda p: p[0].z_order):
+        mask = shape.mask
+        if mask.left + mask.width > width or mask.top + mask.height > height:
+            raise InputError(
+                f'The mask of "{shape.label}" on frame {shape.frame} (track {shape.track}) reaches '
+                f"out of its image of {width}x{height} pixels: these images belong to another job, "
+                "or the mask must be drawn again."
+            )
+        paint(mask, labels, number)
+    return labels
+
+
+class Numbering:
+    """Object numbers of a span's seeds, given as the forward pass meets the anchors.
+
+    The first anchor's seeds are 1..n. At each further anchor a seed takes the number of the
+    predicted object that it continues, or else the next free one.
+    """
+
+    def __init__(self, seeds: Seeds, height: int, width: int) -> None:
+        """`seeds`: at least those of all anchors; `height`, `width`: of the images."""
+        self._seeds = seeds
+        self._size = (height, width)
+        self._kinds: dict[int, str] = {}
+        self._names: dict[int, str] = {}
+        self.numbers: dict[int, tuple[int, ...]] = {}
+
+    @property
+    def count(self) -> int:
+        """The largest number given so far."""
+        return len(self._kinds)
+
+    def meet(self, anchor: int, predicted: LabelMap | None = None) -> None:
+        """Number the seeds of `anchor`, given what the pass predicts there."""
+        shapes = self._seeds[anchor]
+        found: Mapping[int, int] = {}
+        if predicted is not None and shapes:
+            local = range(1, len(shapes) + 1)
+            found = match(
+                predicted,
+                paint_seeds(shapes, local, *self._size),
+                predicted_kinds=self._kinds,
+                drawn_kinds={k: shape.label for k, shape in zip(local, shapes, strict=True)},
+                predicted_names=self._names,
+                drawn_names={k: name_of(shape) for k, shape in zip(local, shapes, strict=True)},
+            )
+        free = self.count
+        numbers = []
+        for k in range(1, len(shapes) + 1):
+            if k not in found:
+                free += 1
+            numbers.append(found.get(k, free))
+        if free > MOST_OBJECTS:
+            raise InputError(
+                f"There are more than {MOST_OBJECTS:,} objects by frame {anchor}: track fewer "
+                "frames at once."
+            )
+        self.restore(anchor, numbers)
+
+    def restore(self, anchor: int, numbers: Sequence[int]) -> None:
+        """Take the numbers that an earlier attempt gave."""
+        self.numbers[anchor] = tuple(numbers)
+        for number, shape in zip(numbers, self._seeds[anchor], strict=True):
+            self._kinds.setdefault(number, shape.label)
+            if name := name_of(shape):
+                self._names.setdefault(number, name)
+
+    def drawn(self, anchor: int) -> LabelMap:
+        """The human's masks of a numbered anchor."""
+        return paint_seeds(self._seeds[anchor], self.numbers[anchor], *self._size)
+
+
+def additions(labels: LabelMap, numbers: Sequence[int]) -> LabelMap:
+    """A label map without the objects of `numbers`: what others have that a key frame lacks."""
+    keep = np.ones(MOST_OBJECTS + 1, dtype=np.uint16)
+    keep[list(numbers)] = 0
+    left: LabelMap = labels * keep[labels]
+    return left

@@ -1,0 +1,62 @@
+"""One pass of a propagator over a span, in either direction, across anchors, restartable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+
+from tracker.protocol import LabelMap, Propagator, Step
+from worker.pipeline import SpanFrames, StageClock
+
+Crossing = Callable[[int, LabelMap], LabelMap]
+"""Given an anchor and what the pass predicts there: the label map to go on with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    """What a pass needs. `order`: the frames to visit in turn, `start` not among them.
+
+    `restart(frame)` is the label map with which the pass went on at a visited frame (or began, at
+    `start`); `cross` is asked at each frame of `anchors`.
+    """
+
+    make: Callable[[], Propagator]
+    images: SpanFrames
+    clock: StageClock
+    start: int
+    order: Sequence[int]
+    anchors: frozenset[int]
+    cross: Crossing
+    restart: Callable[[int], LabelMap]
+
+    def run(self, done: int) -> Generator[tuple[int, Step], None, None]:
+        """Go on after the first `done` frames of `order`; yields each further frame and its step.
+
+        At an anchor the step's labels are those of the crossing. The propagator is started anew
+        there, with all objects that it carries: only so can a successor that begins at the last
+        anchor reach the very same state.
+        """
+        visited, rest = self.order[:done], self.order[done:]
+        if not rest:
+            return
+        propagator = self.make()
+        base = next((frame for frame in reversed(visited) if frame in self.anchors), self.start)
+        last = visited[-1] if visited and visited[-1] != base else None
+        images = self.images.ahead([base, *([] if last is None else [last]), *rest])
+        try:
+            image = next(images)
+            with self.clock.busy("track"):
+                propagator.start(image, self.restart(base))
+            if last is not None:
+                image = next(images)
+                with self.clock.busy("track"):
+                    propagator.remember(image, self.restart(last))
+            for frame, image in zip(rest, images, strict=True):
+                with self.clock.busy("track"):
+                    step = propagator.step(image)
+                    if frame in self.anchors:
+                        step = Step(self.cross(frame, step.labels), step.confidence)
+                        propagator.start(image, step.labels)
+                yield frame, step
+        finally:
+            images.close()
