@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from errors import InputError
+from config import MOST_THREADS
+from errors import InputError, one_line
+from jobs.views import MOST_SEED
 
 
 class UsageParser(argparse.ArgumentParser):
@@ -47,6 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--report", type=Path, metavar="REPORT.json", help="write speed and divergence there"
     )
     track.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default: auto)")
+    _add_threads(track)
     _add_run_options(track)
 
     check = verbs.add_parser(
@@ -66,6 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     worker = verbs.add_parser("worker", help="start a worker that computes queued spans")
     worker.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default: auto)")
+    _add_threads(worker)
     worker.add_argument("--name", default="", help="a name for the dashboard (default: the host's)")
 
     submit = verbs.add_parser(
@@ -115,6 +120,15 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_threads(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--threads",
+        type=_whole(MOST_THREADS),
+        metavar="N",
+        help="CPU threads to keep busy, 0 for all cores (default: THREADS, else 0)",
+    )
+
+
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--engine", default="", help="see `relay models` (default: ENGINE, auto)")
     parser.add_argument(
@@ -145,3 +159,25 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         help="complete: an object that a key frame lacks is gone from there until it is drawn "
         "again; partial: it goes on through (default: complete)",
     )
+    parser.add_argument(
+        "--seed",
+        type=_whole(MOST_SEED),
+        default=0,
+        metavar="N",
+        help="of the random numbers that an engine draws while it learns (default: 0)",
+    )
+
+
+def _whole(most: int) -> Callable[[str], int]:
+    def read(raw: str) -> int:
+        try:
+            number = int(raw)
+        except ValueError:
+            number = -1
+        if not 0 <= number <= most:
+            raise argparse.ArgumentTypeError(
+                f"{one_line(raw, 40)!r} cannot be used: give a whole number from 0 to {most}"
+            )
+        return number
+
+    return read

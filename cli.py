@@ -91,23 +91,29 @@ def _run_options(options: argparse.Namespace, settings: Settings) -> RunOptions:
         frames=options.frames,
         direction=Direction(options.direction),
         keyframes=KeyFrames(options.keyframes),
+        seed=options.seed,
     )
+
+
+def _with_threads(options: argparse.Namespace, settings: Settings) -> Settings:
+    return settings if options.threads is None else replace(settings, threads=options.threads)
 
 
 def _track(options: argparse.Namespace, settings: Settings) -> int:
     _need_worker_stack()
     from worker.local import track
 
-    with progress("Tracking") as advance:
+    with progress("Tracking") as bar:
         report = track(
             options.export,
             options.out,
             options=_run_options(options, settings),
-            settings=settings,
+            settings=_with_threads(options, settings),
             previous=options.previous,
             report=options.report,
             device=options.device,
-            on_progress=advance,
+            on_progress=bar.advance,
+            on_learning=lambda share: bar.learn(f"{share:.0%}"),
         )
     if not report["frames_tracked"]:
         say(f"{options.out}: nothing was left to compute, all masks are as they were.")
@@ -150,6 +156,7 @@ def _worker(options: argparse.Namespace, settings: Settings) -> int:
     _need_worker_stack()
     from worker.main import run_worker
 
+    settings = _with_threads(options, settings)
     return int(run_worker(settings, name=options.name, device=options.device))
 
 
@@ -183,14 +190,17 @@ def _wait(jobs: Jobs, job_id: str, number: int) -> None:
 
     if not jobs.workers():
         hint("No worker is running: start one with `relay worker`.")
-    with progress("Tracking") as advance:
+    with progress("Tracking") as bar:
         while True:
             time.sleep(0.2)  # the database is the truth and another process writes it
             try:
                 run = next(r for r in jobs.job(job_id).runs if r.number == number)
             except (OperationalError, InterfaceError):  # away for a while: the run goes on
                 continue
-            advance(run.frames_done, run.frames_total)
+            if run.learning:
+                bar.learn()
+            else:
+                bar.advance(run.frames_done, run.frames_total)
             if run.state is RunState.DONE:
                 return
             if run.state in {RunState.FAILED, RunState.CANCELLED}:

@@ -22,6 +22,8 @@ from errors import SettingsError
 
 T = TypeVar("T")
 
+MOST_THREADS = 1024
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -46,6 +48,7 @@ class Settings:
     broker_url: str = ""  # empty: the embedded broker in data_dir
     agent_key: str = ""  # empty: no sign-in, and then loopback only
     engine: str = "auto"
+    threads: int = 0  # CPU threads of a run; 0: all that the process may use
     ignore_labels: frozenset[str] = frozenset()
     debug: bool = False
     limits: Limits = field(default_factory=Limits)
@@ -90,6 +93,10 @@ def load(env: Mapping[str, str] | None = None, dotenv: Path | None = None) -> Se
         ),
         agent_key=take("AGENT_KEY", str, "", "a secret of at least 16 characters"),
         engine=take("ENGINE", str, "auto", "an engine's name (see `relay models`)"),
+        threads=take(
+            "THREADS", _whole(0, MOST_THREADS), 0,
+            f"a whole number, 0 (all cores) to {MOST_THREADS}",
+        ),
         ignore_labels=take("IGNORE_LABELS", _names, frozenset(), "label names, comma separated"),
         debug=take("DEBUG", _flag, False, "true or false"),
         limits=Limits(

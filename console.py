@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from errors import one_line
@@ -20,21 +20,37 @@ if TYPE_CHECKING:
 _LONGEST_LINE = 5000  # a path can be 4,096 characters
 
 
+class Progress:
+    """How far long work is; by itself it is silent."""
+
+    def advance(self, done: int, total: int) -> None:
+        """So many frames are done."""
+
+    def learn(self, share: str = "") -> None:
+        """The engine learns the objects, before any frame is tracked; `share`: such as "40%"."""
+
+
 @contextlib.contextmanager
-def progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on a terminal, silence elsewhere; yields f(done, total)."""
+def progress(what: str) -> Iterator[Progress]:
+    """A progress bar on a terminal, silence elsewhere."""
     if sys.stderr is None or not sys.stderr.isatty():
-        yield lambda _done, _total: None
+        yield Progress()
         return
     from tqdm import tqdm
 
     with tqdm(desc=what, unit=" frames", dynamic_ncols=True, leave=False) as bar:
 
-        def advance(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
+        class Bar(Progress):
+            def advance(self, done: int, total: int) -> None:
+                bar.total = total
+                if bar.desc != f"{what}: ":  # the engine has learned
+                    bar.set_description(what)
+                bar.update(done - bar.n)
 
-        yield advance
+            def learn(self, share: str = "") -> None:
+                bar.set_description(f"Learning the objects {share}".rstrip())
+
+        yield Bar()
 
 
 def start_log(debug: bool) -> None:

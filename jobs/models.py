@@ -26,6 +26,15 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 ASSEMBLE = "assemble"
 """`spans.direction` of the last span of every run: writing and verifying the result."""
 
+LEARN = "learn"
+"""`spans.direction` of the first span of a run: the engine learns the objects from the key frames.
+
+No other span of the run begins before it is done. Runs with nothing to compute have none, nor have
+those that were queued before there was such a span: they wait for nothing.
+"""
+
+LEARN_ORDINAL = -1  # before all others, whose ordinals are those of the plan
+
 _Key = BigInteger().with_variant(Integer(), "sqlite")
 
 
@@ -106,8 +115,8 @@ class Run(Base):
     frames_total: Mapped[int] = mapped_column(Integer, default=0)
     created: Mapped[float] = mapped_column(Double)
     started: Mapped[float | None] = mapped_column(Double)
-    resumed: Mapped[float | None] = mapped_column(Double)  # when work began after the last retry
-    frames_before: Mapped[int] = mapped_column(Integer, default=0)  # frames done by then
+    resumed: Mapped[float | None] = mapped_column(Double)  # since when frames are computed
+    frames_before: Mapped[int] = mapped_column(Integer, default=0)  # done before the last retry
     finished: Mapped[float | None] = mapped_column(Double)
     result_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     result_sha256: Mapped[str] = mapped_column(String(64), default="")

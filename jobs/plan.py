@@ -21,7 +21,7 @@ from errors import InputError, one_line
 from jobs.frames_text import describe, format_frames, parse_frames
 from jobs.resegment import find_changes, require_same_job
 from jobs.spans import SpanPlan, plan_spans
-from jobs.views import Mode, RunOptions
+from jobs.views import MOST_SEED, Mode, RunOptions
 
 __all__ = ["Origin", "RunInputs", "RunPlan", "SpanPlan", "plan_run"]
 
@@ -116,6 +116,10 @@ def plan_run(inputs: RunInputs) -> RunPlan:
     are not the job's or leave nothing to do, a previous result of another job, a missing one.
     """
     options = inputs.options
+    if not 0 <= options.seed <= MOST_SEED:
+        raise InputError(
+            f"The seed {options.seed} cannot be used: give a whole number from 0 to {MOST_SEED}."
+        )
     inspection = inspect(inputs.annotations, inputs.limits, inputs.ignore_labels)
     elsewhere = inputs.images != inputs.annotations
     require_trackable(inspection, images_elsewhere=elsewhere)

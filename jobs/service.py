@@ -20,7 +20,7 @@ from errors import ConflictError, InputError, NotFoundError, one_line
 from jobs import broker, store, store_views, updates
 from jobs.db import open_database
 from jobs.files import JobFiles, stamp_of
-from jobs.models import ASSEMBLE, Job, Run, Span
+from jobs.models import ASSEMBLE, LEARN, Job, Run, Span
 from jobs.plan import RunInputs, plan_run
 from jobs.queue import Waker
 from jobs.receive import Receiver, archive_name
@@ -304,6 +304,7 @@ class Jobs:
                 Run.number == job.run,
                 Span.state == SpanState.DONE.value,
                 Span.direction != ASSEMBLE,
+                (Span.direction != LEARN) | (Span.file != ""),  # not every engine learns
             )
         )
         return [

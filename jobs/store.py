@@ -17,7 +17,18 @@ from sqlalchemy.orm import Session
 
 from errors import ConflictError, NotFoundError
 from jobs.db import db_now
-from jobs.models import ASSEMBLE, Counter, Event, Job, Notice, Revision, Run, Span
+from jobs.models import (
+    ASSEMBLE,
+    LEARN,
+    LEARN_ORDINAL,
+    Counter,
+    Event,
+    Job,
+    Notice,
+    Revision,
+    Run,
+    Span,
+)
 from jobs.plan import RunPlan
 from jobs.views import RunOptions, RunState, SpanState
 
@@ -189,7 +200,7 @@ def refuse_second_run(session: Session, job: Job) -> None:
 
 
 def add_run(session: Session, job: Job, new: NewRun, taken: int = 0) -> int:
-    """Queue a run with all its spans and the writing of its result. Returns its number.
+    """Queue a run: learning, all its spans, and the writing of its result. Returns its number.
 
     `taken`: the largest number for which there are files already (see `JobFiles.last_run`).
     """
@@ -212,31 +223,8 @@ def add_run(session: Session, job: Job, new: NewRun, taken: int = 0) -> int:
     )
     session.add(run)
     session.flush()
-    spans = [
-        Span(
-            run_id=run.id,
-            ordinal=span.ordinal,
-            start=span.start,
-            stop=span.stop,
-            direction=str(span.direction),
-            state=SpanState.QUEUED.value,
-            frames_total=span.frames_total,
-        )
-        for span in new.plan.spans
-    ]
-    first, last = _range_of(session, job)
-    spans.append(
-        Span(
-            run_id=run.id,
-            ordinal=max((span.ordinal for span in spans), default=-1) + 1,
-            start=first,
-            stop=last,
-            direction=ASSEMBLE,
-            state=SpanState.QUEUED.value,
-        )
-    )
-    session.add_all(spans)
-    many = len(spans) - 1
+    session.add_all(_spans_of(session, job, run, new.plan))
+    many = len(new.plan.spans)
     touch(
         session,
         job.id,
@@ -244,6 +232,30 @@ def add_run(session: Session, job: Job, new: NewRun, taken: int = 0) -> int:
         f"{many} span{'' if many == 1 else 's'}.",
     )
     return run.number
+
+
+def _spans_of(session: Session, job: Job, run: Run, plan: RunPlan) -> list[Span]:
+    """The spans of the plan; before them that of learning, after them that of the result."""
+    first, last = _range_of(session, job)
+    rows = [
+        (span.ordinal, span.start, span.stop, str(span.direction), span.frames_total)
+        for span in plan.spans
+    ]
+    if rows:
+        rows.insert(0, (LEARN_ORDINAL, first, last, LEARN, 0))
+    rows.append((len(plan.spans), first, last, ASSEMBLE, 0))
+    return [
+        Span(
+            run_id=run.id,
+            ordinal=ordinal,
+            start=start,
+            stop=stop,
+            direction=direction,
+            state=SpanState.QUEUED.value,
+            frames_total=frames,
+        )
+        for ordinal, start, stop, direction, frames in rows
+    ]
 
 
 def cancel_runs(session: Session, job: Job) -> None:

@@ -9,9 +9,10 @@ from sqlalchemy.orm import Session
 
 from config import Limits
 from jobs.files import JobFiles
-from jobs.models import Revision, Run
+from jobs.models import LEARN, Revision, Run, Span
 from jobs.plan import RunInputs
 from jobs.store_views import options_from
+from jobs.views import Mode
 
 
 def export_path(session: Session, files: JobFiles, job_id: str, number: int) -> Path:
@@ -24,9 +25,7 @@ def inputs_of(session: Session, files: JobFiles, run: Run, limits: Limits) -> Ru
     """What a run was planned on."""
     previous = None
     if run.previous_run is not None:
-        before = session.scalars(
-            select(Run).where(Run.job_id == run.job_id, Run.number == run.previous_run)
-        ).one()
+        before = _previous_run(session, run)
         previous = files.result(run.job_id, before.revision, before.number)
     return RunInputs(
         annotations=export_path(session, files, run.job_id, run.revision),
@@ -37,3 +36,24 @@ def inputs_of(session: Session, files: JobFiles, run: Run, limits: Limits) -> Ru
         ignore_labels=frozenset(run.ignore_labels),
         limits=limits,
     )
+
+
+def learned_path(session: Session, files: JobFiles, run: Run) -> Path | None:
+    """The file with what a run's engine learned; None where it learned nothing, or not yet."""
+    name = session.scalars(
+        select(Span.file).where(Span.run_id == run.id, Span.direction == LEARN)
+    ).one_or_none()
+    return files.spans(run.job_id, run.revision, run.number) / name if name else None
+
+
+def earlier_path(session: Session, files: JobFiles, run: Run) -> Path | None:
+    """The file with what the run that a re-segmentation builds on had learned, as far as known."""
+    if run.previous_run is None or options_from(run.options).mode is not Mode.RESEGMENT:
+        return None
+    return learned_path(session, files, _previous_run(session, run))
+
+
+def _previous_run(session: Session, run: Run) -> Run:
+    return session.scalars(
+        select(Run).where(Run.job_id == run.job_id, Run.number == run.previous_run)
+    ).one()

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, and_, case, func, or_, select
 from sqlalchemy.orm import Session
 
 from jobs.db import db_now
-from jobs.models import ASSEMBLE, Event, Job, Notice, Revision, Run, Span, Worker
+from jobs.models import ASSEMBLE, LEARN, Event, Job, Notice, Revision, Run, Span, Worker
 from jobs.store import no_such_job
 from jobs.views import (
     Direction,
@@ -233,6 +233,15 @@ def _revision_view(revision: Revision) -> RevisionView:
 def _run_views(session: Session, runs: Collection[Run], *, with_spans: bool) -> list[RunView]:
     ids = [run.id for run in runs]
     progress = _progress(session, ids)
+    learning = set(
+        session.scalars(
+            select(Span.run_id).where(
+                Span.run_id.in_(ids),
+                Span.direction == LEARN,
+                Span.state != SpanState.DONE.value,
+            )
+        )
+    )
     spans: dict[int, list[SpanView]] = {}
     if with_spans:
         for span in session.scalars(
@@ -241,7 +250,13 @@ def _run_views(session: Session, runs: Collection[Run], *, with_spans: bool) -> 
             spans.setdefault(span.run_id, []).append(_span_view(span))
     now = session.scalars(select(db_now())).one() if runs else 0.0
     return [
-        _run_view(run, progress.get(run.id, _Progress(0, ())), tuple(spans.get(run.id, ())), now)
+        _run_view(
+            run,
+            progress.get(run.id, _Progress(0, ())),
+            run.id in learning,
+            tuple(spans.get(run.id, ())),
+            now,
+        )
         for run in runs
     ]
 
@@ -261,7 +276,9 @@ def _progress(session: Session, run_ids: Iterable[int]) -> dict[int, _Progress]:
     return found
 
 
-def _run_view(run: Run, progress: _Progress, spans: tuple[SpanView, ...], now: float) -> RunView:
+def _run_view(
+    run: Run, progress: _Progress, learning: bool, spans: tuple[SpanView, ...], now: float
+) -> RunView:
     running = run.state == RunState.RUNNING.value
     until = now if running else run.finished
     # What an earlier attempt did, and the time since, say nothing of the speed after a retry.
@@ -273,6 +290,7 @@ def _run_view(run: Run, progress: _Progress, spans: tuple[SpanView, ...], now: f
         number=run.number,
         revision=run.revision,
         state=RunState(run.state),
+        learning=running and learning,
         options=options_from(run.options),
         engine=run.engine,
         created=run.created,

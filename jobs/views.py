@@ -60,6 +60,9 @@ class KeyFrames(StrEnum):
     PARTIAL = "partial"  # the human only looked at some objects: the others go on through it
 
 
+MOST_SEED = 2**32 - 1
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
     """What a person chooses when starting a run.
@@ -70,6 +73,7 @@ class RunOptions:
     `parallel_spans`: most spans of this run computed at once, 0 for no limit.
     `reuse_previous`: take the masks of the previous result instead of the export's.
     `delete_zip`: delete the archive in the downloads folder once the result is published.
+    `seed`: of the random numbers that an engine draws while it learns, 0 to `MOST_SEED`.
     """
 
     mode: Mode = Mode.INITIAL
@@ -80,6 +84,7 @@ class RunOptions:
     parallel_spans: int = 0
     reuse_previous: bool = False
     delete_zip: bool = False
+    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +124,7 @@ class SpanView:
     ordinal: int
     start: int
     stop: int
-    direction: str  # "forward", "backward", "both", or "assemble" for writing the result
+    direction: str  # "forward", "backward", "both"; "learn": the objects; "assemble": the result
     state: SpanState
     attempts: int
     frames_done: int
@@ -131,11 +136,16 @@ class SpanView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunView:
-    """One execution. `eta_seconds` is None while nothing can be said yet."""
+    """One execution. `eta_seconds` is None while nothing can be said yet.
+
+    `learning`: whether it runs, but its engine still learns the objects, before any frame is
+    tracked. `frames_per_second` counts from the end of that.
+    """
 
     number: int  # 1, 2, ... within its job
     revision: int
     state: RunState
+    learning: bool = False
     options: RunOptions
     engine: str
     created: float

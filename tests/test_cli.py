@@ -77,6 +77,10 @@ def nothing_left(tmp_path: Path) -> bool:
         ["track", "a.zip"],
         ["track", "a.zip", "--out", "b.zip", "--mode", "sideways"],
         ["submit", "a.zip", "--parallel-spans", "many"],
+        ["track", "a.zip", "--out", "b.zip", "--seed", "-1"],
+        ["submit", "a.zip", "--seed", "4294967296"],
+        ["track", "a.zip", "--out", "b.zip", "--threads", "-2"],
+        ["worker", "--threads", "all"],
         ["result", "264"],
         ["models", "get"],
         ["check", "no-such-file.zip"],
@@ -216,6 +220,7 @@ def test_the_real_export_is_covered_on_all_its_frames(relay, tmp_path: Path) -> 
     assert {d["frame"] for d in content["divergence"]} == set(range(1, 12))
     assert all(0 <= d["score"] <= 1 for d in content["divergence"])
     assert {"engine", "device", "seconds", "frames_per_second"} <= set(content)
+    assert isinstance(content["learning_seconds"], float)
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["r.zip", "report.json"]
     assert not any((tmp_path / "temp").iterdir())
 
@@ -237,6 +242,21 @@ def test_the_same_export_gives_the_same_bytes_and_every_other_format(relay, tmp_
     checked = relay("check", sample)
     assert checked.returncode == 0
     assert "key frame" in checked.stdout.lower()
+
+
+def test_a_seed_and_threads_out_of_range_are_answered_with_the_range(relay, tmp_path: Path) -> None:
+    seed = refused(relay("track", "a.zip", "--out", "b.zip", "--seed", "1.5"))
+    assert "--seed" in seed
+    assert "from 0 to 4294967295" in seed
+    assert "from 0 to 1024" in refused(relay("worker", "--threads", "9999"))
+    assert "THREADS" in refused(relay("jobs", THREADS="-1"))
+
+
+def test_a_seed_and_threads_are_taken(relay, tmp_path: Path) -> None:
+    out = tmp_path / "out/r.zip"
+    sample, choice = sample_of(tmp_path), ("--seed", "7", "--threads", "1")
+    done = relay("track", sample, "--out", out, *choice)
+    assert done.returncode == 0, done.stderr
 
 
 def test_only_the_frames_asked_for_are_filled(relay, tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         ("PORT", "http"),
         ("PORT", "70000"),
         ("DEBUG", "maybe"),
+        ("THREADS", "-1"),
+        ("THREADS", "all"),
         ("DATABASE_URL", "mysql://x"),
         ("BROKER_URL", "localhost:5672"),
         ("BROKER_URL", "amqp://guest:guest@localhost:port//"),

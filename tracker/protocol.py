@@ -30,6 +30,14 @@ class Step:
     confidence: NDArray[np.float32]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Example:
+    """A key frame to learn from: its image, and its objects as a human drew them."""
+
+    image: Image
+    labels: LabelMap
+
+
 class Propagator(Protocol):
     """Carries masks from frame to frame, in whichever order frames are given.
 

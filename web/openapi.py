@@ -7,6 +7,7 @@ from importlib import metadata
 from typing import Any
 
 from jobs.views import (
+    MOST_SEED,
     Health,
     JobDetail,
     JobPage,
@@ -17,6 +18,7 @@ from jobs.views import (
     WorkerView,
 )
 from web.board import Board
+from web.options import MOST_SPANS
 from web.schema import Schema, schema_of
 
 Operation = dict[str, Any]
@@ -179,11 +181,16 @@ def _options(schemas: dict[str, Schema]) -> Schema:
     fields = schemas["RunOptions"]["properties"]
     properties = {}
     for field in dataclasses.fields(RunOptions):
-        limits = {"minimum": 0} if field.type == "int" else {}
+        limits = {"minimum": 0} | _most(field.name) if field.type == "int" else {}
         properties[field.name] = fields[field.name] | limits | {"default": field.default}
     schemas["RunRequest"] = _closed(properties) | {"required": []}
     content = {"application/json": {"schema": {"$ref": "#/components/schemas/RunRequest"}}}
     return {"required": False, "content": content}
+
+
+def _most(option: str) -> Schema:
+    most = {"parallel_spans": MOST_SPANS, "seed": MOST_SEED}
+    return {"maximum": most[option]} if option in most else {}
 
 
 def _status(schemas: dict[str, Schema]) -> Schema:

@@ -9,14 +9,14 @@ from typing import Any
 from flask import Request
 
 from errors import InputError, one_line
-from jobs.views import RunOptions
+from jobs.views import MOST_SEED, RunOptions
 from web.errors import WrongTypeError
 from web.text import is_plain
 
 JSON_BYTES = 64 * 1024  # more than any sound set of options needs
 # What the start form offers; a worker refuses what it does not have. A test compares this with the
 # worker's registry, which a web host does not import.
-ENGINES = ("auto", "builtin")
+ENGINES = ("auto", "builtin", "builtin-fast", "builtin-best", "flow")
 MOST_SPANS = 10_000  # that `parallel_spans` may ask for
 MOST_TEXT = 2000  # characters of an option that is a text
 MOST_ENGINE = 80  # characters of an engine's name
@@ -57,6 +57,8 @@ def run_options(body: dict[str, Any]) -> RunOptions:
     options = RunOptions(**values)
     if not 0 <= options.parallel_spans <= MOST_SPANS:
         raise InputError(f"The option 'parallel_spans' is 0 (no limit) to {MOST_SPANS}.")
+    if not 0 <= options.seed <= MOST_SEED:
+        raise InputError(f"The option 'seed' is a whole number, 0 to {MOST_SEED}.")
     return options
 
 

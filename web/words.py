@@ -11,7 +11,13 @@ from markupsafe import Markup, escape
 from jobs.views import KeyFrames, Mode, RunOptions
 
 MOST_SPANS = 4  # named one by one in a plan
-_PASSES = {"both": "from both sides", "forward": "forward", "backward": "backward"}
+_PASSES = {
+    "both": "from both sides",
+    "forward": "forward",
+    "backward": "backward",
+    "learn": "learning the objects",
+    "assemble": "writing the result",
+}
 
 
 def size(count: int) -> str:
@@ -69,7 +75,7 @@ def breakable(name: str) -> Markup:
 
 def passes(direction: str) -> str:
     """Return how a span is computed, for people: `direction` as in `SpanView`."""
-    return "writing the result" if direction == "assemble" else _PASSES.get(direction, direction)
+    return _PASSES.get(direction, direction)
 
 
 def plan(planned: dict[str, Any], options: RunOptions) -> str:

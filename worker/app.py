@@ -19,6 +19,7 @@ import threading
 from types import FrameType
 from typing import Any
 
+from billiard import pool
 from celery import Celery, current_app, shared_task
 from celery.signals import worker_process_init, worker_process_shutdown
 from celery.worker.consumer import Consumer
@@ -27,8 +28,10 @@ from config import Settings
 from jobs.db import Database, database_url
 from jobs.queue import TICK_SECONDS, WAKE, make_app
 from worker.loop import Identity, SpanLoop
+from worker.signals import hear
 
 STOP_SIGNAL = signal.SIGUSR2 if sys.platform != "win32" else signal.SIGTERM  # the pool uses USR1
+_UNREAD_LIMIT = 10  # how often, every 0.1 s, an ending child looks whether its parent read all
 _log = logging.getLogger(__name__)
 _SETUP = "relay_setup"  # our own key in Celery's configuration: it travels to the child
 _LOOP = "relay_loop"  # attribute of the child's application
@@ -71,20 +74,23 @@ def start_loop(**_: Any) -> None:
     if setup is None:  # somebody else's Celery application in this process
         return
     settings, identity = setup
+    # An ending child waits until its parent has read all its results. A parent that is stopping
+    # too may never do so, and by default that costs 30 s. Nobody misses the result of a wake-up.
+    pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = _UNREAD_LIMIT
     loop = SpanLoop(settings, Database(database_url(settings)), identity)
     thread = threading.Thread(target=loop.run, name="spans", daemon=True)
     setattr(current_app, _LOOP, loop)
 
     def on_stop(number: int, frame: FrameType | None) -> None:
-        loop.ask_to_stop()
+        """Nothing: what there is to do, `hear` does."""
 
     def on_term(number: int, frame: FrameType | None) -> None:
         # Whole process groups are told to stop at once (systemd, `timeout`): hand back, then go.
-        loop.ask_to_stop()
         raise SystemExit(0)
 
     signal.signal(STOP_SIGNAL, on_stop)
     signal.signal(signal.SIGTERM, on_term)
+    hear({STOP_SIGNAL, signal.SIGTERM}, loop.ask_to_stop)
 
     def stop_loop(**_: Any) -> None:
         loop.ask_to_stop()

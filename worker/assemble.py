@@ -51,11 +51,13 @@ def assemble(
     report: Path | None,
     device: str,
     began: float,
+    learning_seconds: float = 0.0,
 ) -> Assembled:
     """Write the result of a run to `out`, and its report to `report`, both whole or not at all.
 
     `span_files`: the final file of every span, by ordinal. `device`: what the spans ran on.
-    `began`: when the run started, in seconds since the epoch. The archive depends on the run's
+    `began`: when the run started, in seconds since the epoch; `learning_seconds`: how long the
+    engine learned of that. The archive depends on the run's
     files and plan alone: whoever assembles it again writes the same bytes.
 
     Raises VerificationError when the result would not be what was promised (our fault); `out` is
@@ -96,6 +98,7 @@ def assemble(
             objects=len(builder.objects),
             seconds=round(seconds, 3),
             frames_per_second=round(builder.tracked / seconds, 3),
+            learning_seconds=round(learning_seconds, 3),
             stages={stage: round(times[stage], 3) for stage in STAGES},
             spans=[_span_time(span, span_files[span.ordinal]) for span in plan.spans],
         )

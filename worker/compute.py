@@ -44,13 +44,16 @@ def compute_span(
     device: str,
     on_progress: Callable[[int, int], None],
     should_stop: Callable[[], bool],
+    threads: int = 0,
+    learned: bytes | None = None,
     seeds: Seeds | None = None,
 ) -> SpanOutcome:
     """Fill `span`, going on from the best earlier attempt in `folder` (which must exist).
 
-    `fence`: number of this attempt, larger than any earlier one's. `device`: as
-    `tracker.engines.make` takes it. `on_progress(done, total)` is called in this thread, in frames;
-    in a fused span a frame counts half after each pass. `should_stop` is asked after every frame.
+    `fence`: number of this attempt, larger than any earlier one's. `device`, `threads`, `learned`:
+    as `tracker.engines.make` takes them. `on_progress(done, total)` is called in this thread, in
+    frames; in a fused span a frame counts half after each pass. `should_stop` is asked after every
+    frame.
     `seeds`: masks of the anchors, where the caller has read them already.
 
     The final file equals, byte for byte, that of an attempt that was never disturbed.
@@ -69,7 +72,9 @@ def compute_span(
             attempt=attempt,
             clock=clock,
             numbering=Numbering(seeds, frames.height, frames.width),
-            make=lambda: engines.make(inputs.engine, device),
+            make=lambda: engines.make(
+                inputs.engine, device, inputs.options.seed, threads=threads, learned=learned
+            ),
             on_progress=on_progress,
             should_stop=should_stop,
         )

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session, aliased
 
 from errors import one_line
 from jobs.db import db_now
-from jobs.models import ASSEMBLE, Run, Span, Worker
+from jobs.models import ASSEMBLE, LEARN, Run, Span, Worker
 from jobs.store import ACTIVE, now, touch
 from jobs.views import RunState, SpanState
 
@@ -50,8 +50,15 @@ class Lease:
         return self.direction == ASSEMBLE
 
     @property
+    def learns(self) -> bool:
+        """Whether this is the first span of a run, in which the engine learns the objects."""
+        return self.direction == LEARN
+
+    @property
     def what(self) -> str:
         """What is to be done, in words."""
+        if self.learns:
+            return "learning the objects"
         return "writing the result" if self.writes_result else f"frames {self.start} to {self.stop}"
 
     @property
@@ -63,14 +70,18 @@ class Lease:
 def claim(session: Session, worker: str, lease_seconds: float = LEASE_SECONDS) -> Lease | None:
     """Take the next span that may be worked on; None when there is none.
 
-    Older runs come first. A run that limits its parallel spans never has more of them leased; the
-    result is written when all other spans of the run are done.
+    Older runs come first. A run that limits its parallel spans never has more of them leased;
+    nothing of a run begins before its engine has learned; the result is written when all other
+    spans of the run are done.
     """
     other = aliased(Span)
     in_run = select(func.count()).select_from(other).where(other.run_id == Span.run_id)
     leased = in_run.where(other.state == SpanState.LEASED.value).scalar_subquery()
     undone = in_run.where(
         other.direction != ASSEMBLE, other.state != SpanState.DONE.value
+    ).scalar_subquery()
+    unlearned = in_run.where(
+        other.direction == LEARN, other.state != SpanState.DONE.value
     ).scalar_subquery()
     claimable = (
         select(Span.id)
@@ -79,6 +90,7 @@ def claim(session: Session, worker: str, lease_seconds: float = LEASE_SECONDS) -
             Span.state == SpanState.QUEUED.value,
             Run.state.in_(ACTIVE),
             (Run.parallel_spans == 0) | (leased < Run.parallel_spans),
+            (Span.direction == LEARN) | (unlearned == 0),
             (Span.direction != ASSEMBLE) | (undone == 0),
         )
         .order_by(Span.run_id, Span.ordinal)
@@ -161,7 +173,10 @@ def finish_span(
     stages: dict[str, float],
     device: str,
 ) -> bool:
-    """Record a computed span. False, and nothing is recorded, when the lease is no longer ours."""
+    """Record a computed span. False, and nothing is recorded, when the lease is no longer ours.
+
+    `file`: its name in the run's spans folder; empty where the engine had nothing to learn.
+    """
     done = _update_held(
         session,
         lease,
@@ -175,6 +190,8 @@ def finish_span(
         error="",
     )
     if done:
+        if lease.learns:  # a run's speed, and the time left, are those of its frames
+            session.get_one(Run, lease.run_id).resumed = now(session)
         touch(session, lease.job_id)
     return done
 

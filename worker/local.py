@@ -19,6 +19,7 @@ from jobs.views import Mode, RunOptions
 from tracker import engines
 from worker.assemble import assemble
 from worker.compute import compute_span
+from worker.learning import Learned, learn_objects
 from worker.report import Report
 from worker.seeds import read_seeds
 
@@ -34,12 +35,14 @@ def track(
     report: Path | None = None,
     device: str = "auto",
     on_progress: Callable[[int, int], None] | None = None,
+    on_learning: Callable[[float], None] | None = None,
 ) -> Report:
     """Fill the frames of `export` and write the archive for CVAT to `out`.
 
     `previous`: our last result, for a re-segmentation. `images`: the archive that holds the
     images, where the export has none. `report`: where to write REPORT.json. `device`: "auto",
-    "cpu" or "cuda:N". `on_progress(done, total)` hears of frames.
+    "cpu" or "cuda:N". `on_progress(done, total)` hears of frames; `on_learning` hears before that
+    which share of learning the objects is done, in [0, 1].
 
     Raises InputError for whatever a person can mend. After any error nothing is left behind, in
     the folder of `out` or elsewhere.
@@ -59,7 +62,7 @@ def track(
             "--mode resegment."
         )
     engine = engines.resolve(options.engine).name
-    place = used_device(engine, device)
+    require_device(device)
     inputs = RunInputs(
         annotations=export,
         images=images or export,
@@ -71,10 +74,21 @@ def track(
     )
     plan = plan_run(inputs)
     total = plan.frames_total
-    anchors = {anchor for span in plan.spans for anchor in span.anchors}
-    seeds = read_seeds(drawn_path(inputs, plan), inputs.limits, anchors, inputs.ignore_labels)
+    place = used_device(engine, device)
+    keys = plan.key_frames if plan.spans else ()
+    seeds = read_seeds(drawn_path(inputs, plan), inputs.limits, keys, inputs.ignore_labels)
     tell = on_progress or _nobody
     tell(0, total)
+    learned = Learned(None, 0.0)
+    if plan.spans:
+        learned = learn_objects(
+            inputs,
+            plan,
+            device=place,
+            threads=settings.threads,
+            seeds=seeds,
+            on_progress=on_learning,
+        )
     with tempfile.TemporaryDirectory(prefix="mask-relay-") as name:
         files = {}
         before = 0
@@ -86,6 +100,8 @@ def track(
                 folder=Path(name),
                 fence=1,
                 device=place,
+                threads=settings.threads,
+                learned=learned.learned,
                 on_progress=_within(tell, before, total),
                 should_stop=_never,
                 seeds=seeds,
@@ -93,20 +109,39 @@ def track(
             files[span.ordinal] = outcome.file
             before += span.frames_total
         assembled = assemble(
-            inputs, plan, span_files=files, out=out, report=report, device=place, began=began
+            inputs,
+            plan,
+            span_files=files,
+            out=out,
+            report=report,
+            device=place,
+            began=began,
+            learning_seconds=learned.seconds,
         )
     return assembled.report
 
 
 def used_device(engine: str, device: str) -> str:
-    """The device that `engine` will run on when `device` is asked for.
+    """The device that `engine` will run on when `device` is asked for: "cpu", "cuda" or "cuda:N".
 
     Raises InputError when `device` is no device's name.
     """
+    require_device(device)
+    if device == "cpu" or "cuda" not in engines.resolve(engine).devices or not _has_cuda():
+        return "cpu"
+    return "cuda" if device == "auto" else device
+
+
+def require_device(device: str) -> None:
+    """Raise InputError when `device` is no device's name."""
     if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", device):
         raise InputError(f'There is no device "{device}": use auto, cpu or cuda:N, such as cuda:0.')
-    usable = device.partition(":")[0] in engines.resolve(engine).devices
-    return device if usable else "cpu"
+
+
+def _has_cuda() -> bool:
+    import torch  # here, since it takes seconds to load
+
+    return bool(torch.cuda.is_available())
 
 
 def _within(

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -23,14 +24,15 @@ from config import Settings
 from errors import InputError, one_line
 from jobs.db import Database
 from jobs.files import JobFiles
-from jobs.models import ASSEMBLE, Run, Span
+from jobs.models import ASSEMBLE, LEARN, Run, Span
 from jobs.plan import RunInputs, RunPlan
 from jobs.queue import TICK_SECONDS
-from jobs.store_inputs import inputs_of
+from jobs.store_inputs import earlier_path, inputs_of, learned_path
 from tracker import engines
 from worker import leases
 from worker.assemble import assemble
 from worker.compute import compute_span
+from worker.learning import learn_objects, read_earlier, write_learned
 from worker.leases import Lease
 from worker.local import used_device
 
@@ -63,6 +65,9 @@ class _Work:
     inputs: RunInputs
     plan: RunPlan
     began: float  # when the run started
+    learned: Path | None  # the file with what the engine learned for this run
+    earlier: Path | None  # the same of the run that this one builds on
+    learning_seconds: float
     span_files: dict[int, str]  # names of finished spans' files, by ordinal
     devices: str  # what finished spans ran on
 
@@ -96,7 +101,7 @@ class SpanLoop:
         self._try(self._sign_off)
 
     def ask_to_stop(self) -> None:
-        """Make `run` return at the next frame's end. May be called from a signal handler."""
+        """Make `run` return at the next frame's end. Not for signal handlers: it takes locks."""
         self.stop.set()
         self.wake.set()
 
@@ -117,7 +122,12 @@ class SpanLoop:
         _log.info("%s: attempt %s at %s.", self._me.name, lease.attempts, lease.doing)
         with Heartbeat(self._database, self._me, lease, self._pace, self.stop) as beat:
             try:
-                self._write_result(lease) if lease.writes_result else self._compute(lease, beat)
+                if lease.learns:
+                    self._learn(lease, beat)
+                elif lease.writes_result:
+                    self._write_result(lease)
+                else:
+                    self._compute(lease, beat)
             except InputError as exc:
                 sentence = str(exc)
                 self._record(lambda session: leases.refuse(session, lease, sentence))
@@ -126,35 +136,62 @@ class SpanLoop:
                 error = one_line(f"{type(exc).__name__}: {exc}", 200)
                 self._record(lambda session: leases.fail_attempt(session, lease, error))
 
+    def _learn(self, lease: Lease, beat: Heartbeat) -> None:
+        work = self._prepare(lease)
+        if work is None:
+            return
+        device = used_device(work.inputs.engine, self._me.device)
+        outcome = learn_objects(
+            work.inputs,
+            work.plan,
+            device=device,
+            threads=self._settings.threads,
+            earlier=read_earlier(work.earlier),
+            should_stop=beat.should_stop,
+        )
+        if outcome.stopped:
+            self._record(lambda session: leases.hand_back(session, lease, 0))
+            return
+        # Equal key frames teach the same, so it does not matter when a worker that was given up
+        # meanwhile writes too: its file has another name, and nobody is told of it.
+        file = write_learned(self._folder(lease), lease.fence, outcome.learned)
+        self._finish(lease, file, outcome.seconds, {}, device)
+
     def _compute(self, lease: Lease, beat: Heartbeat) -> None:
         work = self._prepare(lease)
         if work is None:
             return
         span = next(span for span in work.plan.spans if span.ordinal == lease.ordinal)
-        folder = self._files.spans(lease.job_id, lease.revision, lease.run_number)
-        folder.mkdir(parents=True, exist_ok=True)
         device = used_device(work.inputs.engine, self._me.device)
         outcome = compute_span(
             work.inputs,
             work.plan,
             span,
-            folder=folder,
+            folder=self._folder(lease),
             fence=lease.fence,
             device=device,
+            threads=self._settings.threads,
+            learned=work.learned.read_bytes() if work.learned else None,
             on_progress=beat.progress,
             should_stop=beat.should_stop,
         )
         if outcome.stopped:
             self._record(lambda session: leases.hand_back(session, lease, beat.frames_done))
             return
+        self._finish(lease, outcome.file.name, outcome.seconds, outcome.stages, device)
+
+    def _folder(self, lease: Lease) -> Path:
+        """The folder of the run's spans, made where it is not there."""
+        folder = self._files.spans(lease.job_id, lease.revision, lease.run_number)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def _finish(
+        self, lease: Lease, file: str, seconds: float, stages: dict[str, float], device: str
+    ) -> None:
         recorded = self._record(
             lambda session: leases.finish_span(
-                session,
-                lease,
-                file=outcome.file.name,
-                seconds=outcome.seconds,
-                stages=outcome.stages,
-                device=device,
+                session, lease, file=file, seconds=seconds, stages=stages, device=device
             )
         )
         if not recorded:
@@ -178,6 +215,7 @@ class SpanLoop:
             report=self._files.report(*place),
             device=work.devices,
             began=work.began,
+            learning_seconds=work.learning_seconds,
         )
         self._record(
             lambda session: leases.finish_run(
@@ -204,13 +242,19 @@ class SpanLoop:
                 return None
             done = session.execute(
                 select(Span.ordinal, Span.file, Span.device).where(
-                    Span.run_id == run.id, Span.direction != ASSEMBLE, Span.file != ""
+                    Span.run_id == run.id, Span.direction.not_in((ASSEMBLE, LEARN)), Span.file != ""
                 )
             ).all()
+            learning = session.scalars(
+                select(Span.seconds).where(Span.run_id == run.id, Span.direction == LEARN)
+            ).one_or_none()
             return _Work(
                 inputs=inputs_of(session, self._files, run, self._settings.limits),
                 plan=RunPlan.from_json(run.plan),
                 began=run.started or run.created,
+                learned=learned_path(session, self._files, run),
+                earlier=earlier_path(session, self._files, run),
+                learning_seconds=learning or 0.0,
                 span_files={row.ordinal: row.file for row in done},
                 devices=", ".join(sorted({row.device for row in done})) or "cpu",
             )

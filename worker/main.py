@@ -13,14 +13,16 @@ from types import FrameType
 from typing import Any
 
 from billiard.process import active_children
-from celery.signals import worker_ready, worker_shutting_down
+from celery.signals import worker_ready
 
 from config import Settings
 from jobs import broker
 from jobs.db import open_database
+from tracker import engines
 from worker.app import STOP_SIGNAL, make_worker_app
-from worker.local import used_device
+from worker.local import require_device
 from worker.loop import Identity
+from worker.signals import hear
 
 _BROKER_CHECK_SECONDS = 5.0
 
@@ -32,7 +34,8 @@ def run_worker(settings: Settings, name: str = "", device: str = "auto") -> int:
     "cpu" or "cuda:N". Raises InputError for a device or an ENGINE that is none, SettingsError for
     a database that cannot be used.
     """
-    used_device(settings.engine, device)
+    require_device(device)
+    engines.resolve(settings.engine)
     open_database(settings).close()
     host = socket.gethostname()
     identity = Identity(
@@ -54,7 +57,7 @@ def run_worker(settings: Settings, name: str = "", device: str = "auto") -> int:
         without_heartbeat=True,
     )
 
-    def hand_back(**_: Any) -> None:
+    def hand_back() -> None:
         # At once: Celery itself tells its children only after its own connections are closed.
         # Not by way of Celery's pool: that knows its child only some time after it began to work.
         for child in active_children():
@@ -71,7 +74,8 @@ def run_worker(settings: Settings, name: str = "", device: str = "auto") -> int:
         # Celery restarts at SIGHUP: a worker whose terminal is closed would live on, unseen.
         signal.signal(signal.SIGHUP, signal.SIG_IGN if keep else on_hangup)
 
-    worker_shutting_down.connect(hand_back, weak=False)
+    asks = (getattr(signal, name, None) for name in ("SIGTERM", "SIGINT", "SIGQUIT"))
+    hear({number for number in asks if number is not None}, hand_back)
     worker_ready.connect(end_with_terminal, weak=False)
     try:
         worker.start()

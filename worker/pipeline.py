@@ -62,6 +62,10 @@ class SpanFrames:
                 "quality."
             )
 
+    def read(self, frame: int) -> Image:
+        """The image of one frame, now."""
+        return self._source.read(self._index[frame])
+
     def ahead(self, frames: Iterable[int]) -> Generator[Image, None, None]:
         """Images of `frames`, in that order. Close it when leaving early."""
         return prefetch(_Clocked(self._source, self._clock), [self._index[f] for f in frames])

@@ -25,7 +25,7 @@ class Report(TypedDict):
     """What REPORT.json holds, besides `divergence`: [{frame, object, score, label}].
 
     `stages`: busy seconds of decode, track, encode and write over all spans. `seconds`: from the
-    run's start to its result.
+    run's start to its result. `learning_seconds`: how much of it the engine learned.
     """
 
     engine: str
@@ -35,6 +35,7 @@ class Report(TypedDict):
     objects: int
     seconds: float
     frames_per_second: float
+    learning_seconds: float
     stages: dict[str, float]
     spans: list[SpanTime]
 

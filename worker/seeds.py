@@ -66,6 +66,15 @@ def paint_seeds(
     return labels
 
 
+def paint_alone(frame: int, shapes: Sequence[MaskShape], height: int, width: int) -> LabelMap:
+    """Label map (H, W) of a key frame by itself: its masks are objects 1..n in their order.
+
+    Raises InputError when a mask reaches out of the image, or when there are too many.
+    """
+    _require_few(len(shapes), frame)
+    return paint_seeds(shapes, range(1, len(shapes) + 1), height, width)
+
+
 class Numbering:
     """Object numbers of a span's seeds, given as the forward pass meets the anchors.
 
@@ -106,11 +115,7 @@ class Numbering:
             if k not in found:
                 free += 1
             numbers.append(found.get(k, free))
-        if free > MOST_OBJECTS:
-            raise InputError(
-                f"There are more than {MOST_OBJECTS:,} objects by frame {anchor}: track fewer "
-                "frames at once."
-            )
+        _require_few(free, anchor)
         self.restore(anchor, numbers)
 
     def restore(self, anchor: int, numbers: Sequence[int]) -> None:
@@ -124,6 +129,14 @@ class Numbering:
     def drawn(self, anchor: int) -> LabelMap:
         """The human's masks of a numbered anchor."""
         return paint_seeds(self._seeds[anchor], self.numbers[anchor], *self._size)
+
+
+def _require_few(objects: int, frame: int) -> None:
+    if objects > MOST_OBJECTS:
+        raise InputError(
+            f"There are more than {MOST_OBJECTS:,} objects by frame {frame}: track fewer frames at "
+            "once."
+        )
 
 
 def additions(labels: LabelMap, numbers: Sequence[int]) -> LabelMap:

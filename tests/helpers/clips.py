@@ -11,14 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
+from bench.clips import CLIPS, find_clip, write_footage
+from bench.clips import clip_names as clip_names
 from config import Limits
 from cvat_io.build import write_export
 from cvat_io.masks import encode, encode_labels
 from cvat_io.model import Label, LabelAttribute, MaskShape
 from cvat_io.reader import open_export
 
-SHARED = Path(__file__).parents[2].parent / "shared"
-CLIPS = SHARED / "clips"
+SHARED = CLIPS.parent
 LABELS = (
     Label("object", "#ff0000", "any", (LabelAttribute("track_id", False, "text", "", ()),)),
     Label("thing", "#00ff00", "any"),
@@ -128,38 +129,14 @@ def hud(frame: int) -> MaskShape:
     return MaskShape(frame=frame, label="HUD", mask=mask, z_order=5)
 
 
-def clip_names() -> tuple[str, ...]:
-    """Names of the clips of ../shared/clips; () where the folder is absent."""
-    if not CLIPS.is_dir():
-        return ()
-    return tuple(sorted(entry.name for entry in CLIPS.iterdir() if entry.is_dir()))
-
-
 def clip_export(name: str, folder: Path, *, every: int = 20, length: int | None = None) -> Path:
     """Write NAME.zip into `folder`: a clip of ../shared/clips with its human masks.
 
     Key frames are every `every`-th frame, where the clip has a mask; `length` cuts it short.
     """
     path = folder / f"{name}.zip"
-    source = CLIPS / name
-    files = sorted((source / "images").iterdir())[:length]
-    masks = []
-    for index in range(0, len(files), every):
-        drawn = source / "masks" / f"{files[index].stem}.png"
-        if drawn.exists() and (mask := encode(np.asarray(Pillow.open(drawn)) > 127)):
-            masks.append(MaskShape(frame=index, label="object", mask=mask))
-    with Pillow.open(files[0]) as first:
-        width, height = first.size
-    write_export(
-        path,
-        frames=((i, png(np.asarray(Pillow.open(file)))) for i, file in enumerate(files)),
-        width=width,
-        height=height,
-        labels=LABELS,
-        masks=masks,
-        job_id=name,
-        stop_frame=len(files) - 1,
-    )
+    clip = find_clip(name).cut(length)
+    write_footage(path, clip, clip.keys(every), job_id=name)
     return path
 
 

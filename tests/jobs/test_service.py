@@ -6,9 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from config import Settings
 from errors import ConflictError, InputError, NotFoundError
+from jobs.models import Run
 from jobs.service import Jobs
 from jobs.views import JobState, Mode, RunOptions, RunState, SpanState
 from tests.helpers.clips import tiny_clip, write_clip
@@ -22,14 +24,16 @@ def ready(jobs: Jobs, export: Path) -> Jobs:
     return jobs
 
 
-def test_a_started_run_is_queued_with_a_span_per_gap_and_one_for_the_result(ready: Jobs) -> None:
+def test_a_started_run_is_queued_with_learning_a_span_per_gap_and_the_result(ready: Jobs) -> None:
     run = ready.start_run("264", RunOptions(parallel_spans=1))
     assert (run.number, run.state, run.frames_total) == (1, RunState.QUEUED, 9)
-    assert [(span.start, span.stop, span.direction) for span in run.spans] == [
-        (1, 5, "both"),
-        (7, 10, "both"),
-        (0, 11, "assemble"),
+    assert [(span.ordinal, span.start, span.stop, span.direction) for span in run.spans] == [
+        (-1, 0, 11, "learn"),
+        (0, 1, 5, "both"),
+        (1, 7, 10, "both"),
+        (2, 0, 11, "assemble"),
     ]
+    assert run.spans[0].frames_total == 0
     assert run.options.parallel_spans == 1
     job = ready.job("264").job
     assert job.state is JobState.QUEUED
@@ -58,6 +62,9 @@ def test_planning_faults_reach_the_person_and_queue_nothing(ready: Jobs) -> None
         ready.start_run("264", RunOptions(mode=Mode.RESEGMENT))
     with pytest.raises(InputError, match="parallel"):
         ready.start_run("264", RunOptions(parallel_spans=-1))
+    for seed in (-1, 2**32):
+        with pytest.raises(InputError, match="from 0 to 4294967295"):
+            ready.start_run("264", RunOptions(seed=seed))
     assert ready.job("264").job.state is JobState.READY
 
 
@@ -167,3 +174,19 @@ def test_a_broker_that_is_away_only_degrades_health_and_holds_up_no_run(
     assert health.ready
     assert health.broker.startswith("degraded")
     jobs.close()
+
+
+def test_a_run_with_nothing_to_compute_has_nothing_to_learn(jobs: Jobs, tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "1.zip", tiny_clip(2), [0, 1])
+    with path.open("rb") as stream:
+        jobs.receive("1.zip", stream)
+    run = jobs.start_run("1", RunOptions())
+    assert [(span.ordinal, span.direction) for span in run.spans] == [(0, "assemble")]
+
+
+def test_the_seed_is_kept_and_runs_from_before_there_was_one_have_0(ready: Jobs) -> None:
+    assert ready.start_run("264", RunOptions(seed=7)).options.seed == 7
+    with ready.database.write() as session:
+        run = session.scalars(select(Run)).one()
+        run.options = {name: value for name, value in run.options.items() if name != "seed"}
+    assert ready.job("264").runs[0].options.seed == 0

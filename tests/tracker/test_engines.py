@@ -14,11 +14,18 @@ from tracker.engines import engines, make, resolve
 
 def test_auto_is_the_best_engine_present() -> None:
     assert resolve("auto") == engines()[0]
-    assert resolve("builtin").name == "builtin"
+    assert resolve("auto").name == "builtin"
+
+
+def test_the_engines_that_need_no_download_are_three() -> None:
+    assert [info.name for info in engines()] == ["builtin", "builtin-fast", "builtin-best", "flow"]
+    assert all(info.learns and not info.needs for info in engines())
+    assert [resolve(info.name) for info in engines()] == list(engines())
 
 
 def test_an_unknown_name_is_answered_with_the_names_there_are() -> None:
-    with pytest.raises(InputError, match=r"no engine named 'deaot-x': use one of auto, builtin\."):
+    names = r"auto, builtin, builtin-fast, builtin-best, flow\."
+    with pytest.raises(InputError, match=rf"no engine named 'deaot-x': use one of {names}"):
         resolve("deaot-x")
     with pytest.raises(InputError, match="builtin"):
         make("")

@@ -103,7 +103,9 @@ def test_the_job_page_shows_runs_revisions_and_log(
     assert client.get("/api/jobs/264").get_json()["revisions"][0]["sha256"][:12] in page
     assert page.count("<time") >= 3
     assert re.search(r"<time data-clock[^>]*>\d\d:\d\d:\d\d UTC</time>", page)
+    assert "<td>learning the objects</td>" in page
     assert "<td>writing the result</td>" in page
+    assert "<td>learn</td>" not in page
     assert "<td>assemble</td>" not in page
 
 

@@ -10,12 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from config import Settings
 from jobs import store
 from jobs.db import Database, database_url, db_now
-from jobs.models import Revision, Run, Span
+from jobs.models import LEARN, Revision, Run, Span
 from jobs.plan import Origin, RunPlan
 from jobs.service import Jobs
 from jobs.spans import Passes, SpanPlan
@@ -38,8 +38,13 @@ def jobs(settings: Settings) -> Iterator[Jobs]:
     opened.close()
 
 
-def queue_run(jobs: Jobs, name: str, spans: int, *, parallel: int = 0) -> None:
-    """Queue a run of `spans` spans of ten frames each, without any file behind it."""
+def queue_run(
+    jobs: Jobs, name: str, spans: int, *, parallel: int = 0, learned: bool = True
+) -> None:
+    """Queue a run of `spans` spans of ten frames each, without any file behind it.
+
+    `learned`: whether its engine is done with learning already (and needs no file).
+    """
     with jobs.database.write() as session:
         job = store.claim_job_row(session, name, name)
         job.revision, summary = 1, {"first_frame": 0, "last_frame": 10 * spans}
@@ -86,6 +91,12 @@ def queue_run(jobs: Jobs, name: str, spans: int, *, parallel: int = 0) -> None:
                 plan=plan,
             ),
         )
+        if learned:
+            session.execute(
+                update(Span)
+                .where(Span.direction == LEARN, Span.state == SpanState.QUEUED.value)
+                .values(state=SpanState.DONE.value)
+            )
 
 
 _SUMMARY = {
@@ -163,6 +174,88 @@ def test_the_result_is_written_only_when_all_spans_are_done(jobs: Jobs) -> None:
     assert jobs.job("a").job.results == (1,)
 
 
+def test_nothing_of_a_run_begins_before_its_engine_has_learned(jobs: Jobs) -> None:
+    queue_run(jobs, "a", 2, learned=False)
+    queue_run(jobs, "b", 1, learned=False)
+    first, second = must_claim(jobs, "anna"), must_claim(jobs, "bert")
+    assert first.learns
+    assert (first.job_id, first.doing) == ("a", "job a, learning the objects")
+    assert (second.job_id, second.learns) == ("b", True), "others do the work of other runs"
+    assert claim(jobs) is None
+    run = the_run(jobs, "a")
+    assert (run.state, run.learning, run.frames_done) == (RunState.RUNNING, True, 0)
+    assert (run.workers, run.eta_seconds) == (("anna",), None)
+    assert finish(jobs, first)
+    assert [must_claim(jobs).ordinal for _ in range(2)] == [0, 1]
+    assert not the_run(jobs, "a").learning
+    assert claim(jobs) is None, "the other run still learns"
+
+
+def test_a_worker_that_vanishes_while_it_learns_is_replaced(jobs: Jobs) -> None:
+    queue_run(jobs, "a", 1, learned=False)
+    old = must_claim(jobs, "frozen")
+    expire(jobs, old)
+    assert return_expired(jobs) == 1
+    new = must_claim(jobs, "fresh")
+    assert (new.span_id, new.learns, new.attempts) == (old.span_id, True, 2)
+    assert not finish(jobs, old), "and what it brings late is refused"
+    assert finish(jobs, new)
+    assert must_claim(jobs).ordinal == 0
+
+
+def test_learning_that_fails_again_and_again_fails_the_run_and_a_retry_begins_there(
+    jobs: Jobs,
+) -> None:
+    queue_run(jobs, "a", 1, learned=False)
+    for _ in range(leases.MAX_ATTEMPTS):
+        lease = must_claim(jobs)
+        with jobs.database.write() as session:
+            leases.fail_attempt(session, lease, "ValueError: boom")
+    assert "4 attempts (learning the objects): ValueError: boom" in jobs.job("a").job.reason
+    assert claim(jobs) is None
+    jobs.retry("a")
+    assert must_claim(jobs).learns
+
+
+def test_a_retry_learns_again_only_when_the_file_of_it_is_gone(jobs: Jobs) -> None:
+    queue_run(jobs, "a", 1, learned=False)
+    assert finish(jobs, must_claim(jobs))
+    folder = jobs.files.spans("a", 1, 1)
+    folder.mkdir(parents=True)
+    (folder / "-1.jsonl").touch()
+    jobs.cancel("a")
+    assert [span.state for span in jobs.retry("a").spans][:2] == [SpanState.DONE, SpanState.QUEUED]
+    (folder / "-1.jsonl").unlink()
+    jobs.cancel("a")
+    assert jobs.retry("a").spans[0].state is SpanState.QUEUED
+
+
+def test_a_retry_does_not_learn_again_where_there_was_nothing_to_learn(jobs: Jobs) -> None:
+    queue_run(jobs, "a", 1)
+    jobs.cancel("a")
+    assert jobs.retry("a").spans[0].state is SpanState.DONE
+
+
+def test_runs_from_before_there_was_learning_wait_for_nothing(jobs: Jobs) -> None:
+    queue_run(jobs, "a", 1)
+    with jobs.database.write() as session:
+        session.execute(delete(Span).where(Span.direction == LEARN))
+    assert finish(jobs, must_claim(jobs))
+    assert must_claim(jobs).writes_result
+
+
+def test_the_speed_of_a_run_is_that_of_its_frames_not_of_learning(jobs: Jobs) -> None:
+    queue_run(jobs, "a", 1, learned=False)
+    learning = must_claim(jobs)
+    with jobs.database.write() as session:
+        session.execute(update(Run).values(started=Run.started - 1e6, resumed=Run.resumed - 1e6))
+    assert finish(jobs, learning)
+    with jobs.database.write() as session:
+        lease = leases.claim(session, "w") or pytest.fail("no claim")
+        assert leases.renew(session, lease, 5)
+    assert the_run(jobs, "a").frames_per_second > 5 / 60
+
+
 def test_a_run_never_has_more_spans_leased_than_it_allows(jobs: Jobs) -> None:
     queue_run(jobs, "a", 4, parallel=2)
     queue_run(jobs, "b", 1)
@@ -183,7 +276,7 @@ def test_states_and_progress_are_seen_while_spans_are_leased(jobs: Jobs) -> None
     run = the_run(jobs, "a")
     assert jobs.job("a").job.state is JobState.RUNNING
     assert (run.frames_done, run.frames_total, run.workers) == (7, 20, ("anna",))
-    assert run.spans[0].state is SpanState.LEASED
+    assert run.spans[1].state is SpanState.LEASED
     assert run.eta_seconds is not None
 
 
@@ -198,7 +291,7 @@ def test_an_expired_lease_goes_back_and_its_late_commit_is_refused(jobs: Jobs) -
     with jobs.database.write() as session:
         assert not leases.renew(session, old, 10)
     assert not finish(jobs, old)
-    assert the_run(jobs, "a").spans[0].worker == "fresh"
+    assert the_run(jobs, "a").spans[1].worker == "fresh"
     assert finish(jobs, new)
     assert not finish(jobs, new), "and nothing is committed twice"
 
@@ -244,7 +337,7 @@ def test_a_poison_span_fails_only_its_own_run_and_after_the_last_attempt(
     assert job.job.state is JobState.FAILED
     assert "after 4 attempts" in job.job.reason
     assert ("stopped without a word" if silently else "ValueError: boom") in job.job.reason
-    assert [span.state for span in job.runs[0].spans] == [
+    assert [span.state for span in job.runs[0].spans[1:]] == [
         SpanState.FAILED,
         SpanState.DONE,
         SpanState.QUEUED,
@@ -272,7 +365,7 @@ def test_a_retry_queues_only_what_is_not_done(jobs: Jobs) -> None:
         leases.refuse(session, second, "No.")
     run = jobs.retry("a")
     assert run.state is RunState.QUEUED
-    assert [span.state for span in run.spans] == [SpanState.DONE, *[SpanState.QUEUED] * 3]
+    assert [span.state for span in run.spans[1:]] == [SpanState.DONE, *[SpanState.QUEUED] * 3]
     assert [must_claim(jobs).ordinal for _ in range(2)] == [1, 2]
 
 
@@ -303,7 +396,7 @@ def test_a_retry_computes_again_what_is_done_but_whose_file_is_gone(jobs: Jobs) 
     assert finish(jobs, must_claim(jobs))
     with jobs.database.write() as session:
         leases.refuse(session, leases.claim(session, "w") or pytest.fail("no claim"), "No.")
-    assert {span.state for span in jobs.retry("a").spans} == {SpanState.QUEUED}
+    assert {span.state for span in jobs.retry("a").spans[1:]} == {SpanState.QUEUED}
 
 
 def test_a_cancelled_run_gives_up_its_leases_and_keeps_what_is_done(jobs: Jobs) -> None:
@@ -315,7 +408,7 @@ def test_a_cancelled_run_gives_up_its_leases_and_keeps_what_is_done(jobs: Jobs) 
         assert not leases.renew(session, second, 5)
     assert not finish(jobs, second)
     assert claim(jobs) is None
-    assert the_run(jobs, "a").spans[0].state is SpanState.DONE
+    assert the_run(jobs, "a").spans[1].state is SpanState.DONE
 
 
 def test_a_deleted_job_takes_its_leases_along(jobs: Jobs) -> None:
@@ -337,12 +430,12 @@ def test_a_run_that_failed_still_takes_the_spans_that_others_were_computing(jobs
         leases.refuse(session, first, "No.")
     assert finish(jobs, second)
     assert the_run(jobs, "a").state is RunState.FAILED
-    assert the_run(jobs, "a").spans[1].state is SpanState.DONE
+    assert the_run(jobs, "a").spans[2].state is SpanState.DONE
 
 
 def test_eight_processes_claim_every_span_exactly_once(jobs: Jobs, settings: Settings) -> None:
     for number in range(5):
-        queue_run(jobs, f"job{number}", 12, parallel=2 if number == 0 else 0)
+        queue_run(jobs, f"job{number}", 12, parallel=2 if number == 0 else 0, learned=False)
     spawn = multiprocessing.get_context("spawn")
     queue = spawn.Queue()
     processes = [
@@ -354,7 +447,7 @@ def test_eight_processes_claim_every_span_exactly_once(jobs: Jobs, settings: Set
     for process in processes:
         process.join()
         assert process.exitcode == 0
-    assert len(taken) == 5 * 13
+    assert len(taken) == 5 * 14
     assert set(taken.values()) == {1}
     assert {job.state for job in jobs.list_jobs().jobs} == {JobState.COMPLETED}
 

@@ -27,6 +27,7 @@ from tests.helpers.clips import (
     tiny_clip,
     write_clip,
 )
+from tests.helpers.engines import quick, use
 from worker.local import track, used_device
 
 SETTINGS = Settings(ignore_labels=frozenset({"HUD"}))
@@ -212,13 +213,34 @@ def test_the_same_run_gives_the_same_bytes(tmp_path):
 
 def test_the_report_says_all_that_was_promised(tmp_path):
     export = write_clip(tmp_path / "e.zip", tiny_clip(10), (2, 7), extra=[hud(4)])
-    run(export, tmp_path / "r.zip", report=tmp_path / "report.json")
+    track(
+        export,
+        tmp_path / "r.zip",
+        options=RunOptions(),
+        settings=SETTINGS,
+        report=tmp_path / "report.json",
+        device="cpu",
+    )
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["engine"] == "builtin"
     assert report["device"] == "cpu"
     assert (report["frames_total"], report["frames_tracked"], report["objects"]) == (10, 8, 2)
     assert report["seconds"] > 0
     assert report["frames_per_second"] > 0
+    assert 0 < report["learning_seconds"] < report["seconds"]
+    assert set(report) == {
+        "engine",
+        "device",
+        "frames_total",
+        "frames_tracked",
+        "objects",
+        "seconds",
+        "frames_per_second",
+        "learning_seconds",
+        "stages",
+        "spans",
+        "divergence",
+    }
     assert set(report["stages"]) == {"decode", "track", "encode", "write"}
     assert [(s["start"], s["stop"], s["direction"]) for s in report["spans"]] == [
         (0, 1, "backward"),
@@ -243,6 +265,24 @@ def test_progress_ends_at_the_number_of_frames_to_compute(tmp_path):
     )
     assert seen == sorted(seen)
     assert (seen[0], seen[-1]) == ((0, 8), (8, 8))
+
+
+def test_progress_of_learning_is_told_before_the_first_frame(tmp_path):
+    export = write_clip(tmp_path / "e.zip", tiny_clip(5), (0,))
+    seen = []
+    track(
+        export,
+        tmp_path / "r.zip",
+        options=RunOptions(),
+        settings=SETTINGS,
+        on_progress=lambda done, total: seen.append((done, total)),
+        on_learning=lambda share: seen.append(share),
+    )
+    shares = [told for told in seen if isinstance(told, float)]
+    assert shares == sorted(shares)
+    assert shares
+    assert all(0 <= share <= 1 for share in shares)
+    assert seen.index((1, 4)) > max(i for i, told in enumerate(seen) if isinstance(told, float))
 
 
 # What cannot be
@@ -318,8 +358,12 @@ def test_a_previous_result_is_refused_where_it_would_do_nothing(tmp_path):
 
 
 def test_a_device_is_used_where_the_engine_can_and_refused_where_it_is_none():
-    assert used_device("builtin", "auto") == "cpu"
-    assert used_device("builtin", "cuda:0") == "cpu"
+    import torch
+
+    there = torch.cuda.is_available()
+    assert used_device("builtin", "auto") == ("cuda" if there else "cpu")
+    assert used_device("builtin", "cuda:0") == ("cuda:0" if there else "cpu")
+    assert used_device("builtin", "cpu") == "cpu"
     with pytest.raises(InputError, match="cuda:N"):
         used_device("builtin", "gpu")
 
@@ -339,7 +383,8 @@ def test_a_real_job_of_cvat_is_covered_on_all_its_frames(tmp_path):
 
 
 @pytest.mark.skipif("chair" not in clip_names(), reason="../shared/clips is not here")
-def test_a_real_clip_is_followed_between_its_human_masks(tmp_path):
+def test_a_real_clip_is_followed_between_its_human_masks(tmp_path, monkeypatch):
+    use(quick, monkeypatch)
     export = clip_export("chair", tmp_path, every=8, length=9)
     run(export, tmp_path / "r.zip")
     found = masks_by_frame(tmp_path / "r.zip")

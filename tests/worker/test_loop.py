@@ -47,6 +47,10 @@ def running(loop: SpanLoop) -> Iterator[None]:
         thread.join()
 
 
+def span_files(jobs: Jobs, job_id: str) -> list[Path]:
+    return list(jobs.files.spans(job_id, 1, 1).glob("0.*.jsonl"))
+
+
 def wait_for(jobs: Jobs, job_id: str, *states: JobState) -> None:
     pause = threading.Event()
     for _ in range(1200):
@@ -103,11 +107,12 @@ def test_a_worker_asked_to_stop_hands_its_span_back_and_another_goes_on(
     first = a_loop(settings, database, "first")
     with running(first):
         pause = threading.Event()
-        while jobs.job("long").runs[0].frames_done == 0:
-            pause.wait(0.01)
+        # Looks at the file, not at the database: that may take longer than all frames do.
+        while not any(file.stat().st_size > 1000 for file in span_files(jobs, "long")):
+            pause.wait(0.001)
     run = jobs.job("long").runs[0]
-    assert run.spans[0].state is SpanState.QUEUED
-    assert run.spans[0].attempts == 0
+    assert run.spans[1].state is SpanState.QUEUED
+    assert run.spans[1].attempts == 0
     assert jobs.workers() == ()
     before = run.frames_done
     with running(a_loop(settings, database, "second")):

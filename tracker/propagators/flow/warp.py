@@ -5,14 +5,16 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from tracker.propagators.builtin.flow import Flow
+from tracker.propagators.flow.matching import Field
 from tracker.protocol import LabelMap
 
 _CROSS = np.ones((3, 3), dtype=np.uint8)
 
 
-def warp(labels: LabelMap, motion: Flow) -> LabelMap:
+def warp(labels: LabelMap, x: Field, y: Field) -> LabelMap:
     """`labels` (H, W) of the last frame, seen in this one.
+
+    `x`, `y`: float32 (H, W), where every pixel was in the last frame, in pixels.
 
     Away from borders the nearest pixel's label holds. Near them the four neighbours of the target
     vote with their bilinear weights, which is what thresholding a soft mask per object at one half
@@ -20,15 +22,13 @@ def warp(labels: LabelMap, motion: Flow) -> LabelMap:
     frame is taken for what was at the edge: an object that enters goes on entering.
     """
     height, width = labels.shape
-    moved = cv2.remap(
-        labels, motion.x, motion.y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE
-    )
+    moved = cv2.remap(labels, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
     near = cv2.dilate(moved, _CROSS) != cv2.erode(moved, _CROSS)
     where = np.nonzero(near)
-    x = np.clip(motion.x[where], 0, width - 1)
-    y = np.clip(motion.y[where], 0, height - 1)
-    left, top = np.floor(x), np.floor(y)
-    right_part, low_part = x - left, y - top
+    at_x = np.clip(x[where], 0, width - 1)
+    at_y = np.clip(y[where], 0, height - 1)
+    left, top = np.floor(at_x), np.floor(at_y)
+    right_part, low_part = at_x - left, at_y - top
 
     column, row = left.astype(np.intp), top.astype(np.intp)
     right, low = np.minimum(column + 1, width - 1), np.minimum(row + 1, height - 1)

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 
-from tracker.propagators.builtin.colours import Colours, cells
-from tracker.propagators.builtin.flow import floats
+from tracker.propagators.flow.colours import Colours, cells
+from tracker.propagators.flow.matching import floats
 from tracker.protocol import Image, LabelMap
 
 _PIXELS = 600_000  # larger pictures are filtered at a whole fraction of their size

@@ -1,0 +1,173 @@
+"""The stream of training material of a job: all its objects on all its key frames in turn.
+
+Lessons are made in a thread of their own while the decoder already learns from the first ones. How
+many are there at which step follows from the step alone, so that the result does not depend on who
+is faster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from tracker.propagators.builtin.backbone import Features, backbone
+from tracker.propagators.builtin.model import Model
+from tracker.propagators.builtin.priors import priors
+from tracker.propagators.builtin.recipe import Recipe
+from tracker.propagators.builtin.regions import regions
+from tracker.propagators.builtin.samples import Scene, sample, scene
+from tracker.propagators.builtin.window import boxes_of
+from tracker.protocol import Example
+
+PRIORS = 4  # that are made of each sample
+_MOST = 360  # lessons; each takes 1.5 MB
+_SCENES = 48  # that are kept at a time; each takes 3 MB
+_MORE_PER_FRAME = 0.35  # lessons for each further key frame, in parts of those for the first
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lesson:
+    """A sample as training takes it: half precision, mask (1, 1, S/2, S/2).
+
+    `features`: scaled from the moment on when `Lessons.scale` was called.
+    """
+
+    features: Features
+    image: Tensor  # uint8 (1, 3, S, S)
+    mask: Tensor
+    priors: Tensor  # uint8 (PRIORS, 2, S/2, S/2)
+
+
+class Lessons:
+    """Lessons as they come. Use it as a context: leaving it ends the thread that makes them."""
+
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        recipe: Recipe,
+        random: np.random.Generator,
+        device: str,
+        *,
+        beside: bool,
+    ) -> None:
+        """`beside`: whether lessons are made in a second thread."""
+        self.total = min(_MOST, round(recipe.samples * (1 + _MORE_PER_FRAME * (len(examples) - 1))))
+        self._made: list[Lesson] = []
+        self._model: Model | None = None
+        self._source = _stream(examples, recipe, random, device, self.total)
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="lessons") if beside else None
+        self._next: Future[Lesson] | None = None
+
+    def first(self, count: int) -> Sequence[Lesson]:
+        """The first `count` lessons; waits until they are made."""
+        while len(self._made) < min(count, self.total):
+            if self._pool is None:
+                self._made.append(self._scaled(next(self._source)))
+                continue
+            if self._next is None:
+                self._next = self._pool.submit(next, self._source)
+            self._made.append(self._scaled(self._next.result()))
+            # The next one is begun at once; it is made while training goes on.
+            more = len(self._made) < self.total
+            self._next = self._pool.submit(next, self._source) if more else None
+        return self._made[:count]
+
+    def scale(self, model: Model) -> None:
+        """Bring the features of all lessons, those to come included, to the scale of `model`."""
+        self._model = model
+        self._made = [self._scaled(lesson) for lesson in self._made]
+
+    def _scaled(self, lesson: Lesson) -> Lesson:
+        if self._model is None:
+            return lesson
+        with torch.no_grad():
+            features = self._model.scaled(lesson.features)
+        return replace(lesson, features=Features(*(maps.half() for maps in features)))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _stream(
+    examples: Sequence[Example],
+    recipe: Recipe,
+    random: np.random.Generator,
+    device: str,
+    total: int,
+) -> Iterator[Lesson]:
+    torch.set_flush_denormal(True)
+    net = backbone(device)
+    for place in _scenes(examples, recipe, random, total):
+        made = sample(place, recipe.side, random)
+        image = torch.from_numpy(made.image).permute(2, 0, 1)[None].to(device)
+        mask = torch.from_numpy(made.mask)[None, None].to(device).float() / 255
+        yield Lesson(
+            Features(*(maps.half() for maps in net(image.float()))),
+            image,
+            functional.avg_pool2d(mask, 2).half(),
+            torch.from_numpy(priors(made, PRIORS, random)).to(device),
+        )
+
+
+def _scenes(
+    examples: Sequence[Example], recipe: Recipe, random: np.random.Generator, total: int
+) -> Iterator[Scene]:
+    """`total` scenes: few are visited again and again, many once, one after the other."""
+    order = [int(index) for index in random.permutation(len(examples))]
+    kept: list[Scene] = []
+    count = 0
+    for position, index in enumerate(order):
+        example = examples[index]
+        for number, pixels in _looks(example, recipe.pixels, random):
+            place = scene(example, number, pixels, random)
+            if len(kept) < _SCENES:
+                kept.append(place)
+            else:
+                kept[int(random.integers(0, _SCENES))] = place
+            count += 1
+            yield place
+            if count == total:
+                return
+        # Lessons for all key frames before the first repetition, unless they are very many.
+        ahead = (total * (position + 1)) // len(order) - count
+        if len(order) > _SCENES and ahead > 0:
+            for _ in range(ahead):
+                count += 1
+                yield kept[int(random.integers(0, len(kept)))]
+    while count < total:
+        for index in random.permutation(len(kept)):
+            count += 1
+            yield kept[int(index)]
+            if count == total:
+                return
+
+
+def _looks(
+    example: Example, pixels: int, random: np.random.Generator
+) -> Iterator[tuple[int, float]]:
+    """Objects of a key frame, each with the pixels in which it will be seen; 0 where none is."""
+    height, width = example.labels.shape
+    looks = {
+        number: part * region.window.scale**2
+        for region in regions(boxes_of(example.labels), width, height, pixels)
+        for number, part in region.areas.items()
+    }
+    for number in random.permutation(list(looks) or [0]):
+        yield int(number), looks.get(int(number), pixels)

@@ -1,0 +1,35 @@
+"""How much of the machine the engine uses."""
+
+from __future__ import annotations
+
+import os
+
+import cv2
+import torch
+
+from tracker.engines import Power
+
+
+def use(power: Power) -> None:
+    """Set the threads of this process's libraries.
+
+    Numbers too small to matter are taken for zero: they occur in training and cost some processors
+    a hundred times the normal. New threads inherit it, so this comes before any work.
+    """
+    torch.set_flush_denormal(True)
+    threads = power.threads or cores()
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
+    cv2.setNumThreads(threads)
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def device_of(power: Power) -> str:
+    """The device in PyTorch's words: the CPU where the one that was asked for is not there."""
+    return power.device if torch.cuda.is_available() else "cpu"
