@@ -17,9 +17,10 @@ def test_auto_is_the_best_engine_present() -> None:
     assert resolve("auto").name == "builtin"
 
 
-def test_the_engines_that_need_no_download_are_three() -> None:
+def test_the_engines_that_need_no_download_are_four() -> None:
     assert [info.name for info in engines()] == ["builtin", "builtin-fast", "builtin-best", "flow"]
-    assert all(info.learns and not info.needs for info in engines())
+    assert not any(info.needs for info in engines())
+    assert [info.name for info in engines() if not info.learns] == ["flow"]
     assert [resolve(info.name) for info in engines()] == list(engines())
 
 

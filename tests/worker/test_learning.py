@@ -25,6 +25,7 @@ from jobs.plan import RunInputs, plan_run
 from jobs.service import Jobs
 from jobs.views import JobState, Mode, RunOptions, SpanState
 from tests.helpers.clips import Clip, hud, shapes_of, tiny_clip, write_clip
+from tests.helpers.engines import light, use
 from tracker import engines
 from tracker.protocol import Example
 from worker.learning import KeyFrameExamples, Learned, learn_objects, read_earlier, write_learned
@@ -33,6 +34,12 @@ from worker.loop import Identity, Pace, SpanLoop
 
 QUICK = Pace(lease=5.0, heartbeat=0.05, tick=0.05)
 ENDED = (JobState.COMPLETED, JobState.FAILED)
+
+
+@pytest.fixture(autouse=True)
+def quick_engines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here "auto" is an engine that learns, if little."""
+    use(light, monkeypatch)
 
 
 class Spy:

@@ -15,7 +15,7 @@ from tracker.propagators.builtin.adamw import AdamW
 from tracker.propagators.builtin.backbone import Features
 from tracker.propagators.builtin.lessons import PRIORS, Lesson, Lessons
 from tracker.propagators.builtin.model import Learned, Model
-from tracker.propagators.builtin.power import cores, device_of, use
+from tracker.propagators.builtin.power import cores, device_of, working
 from tracker.propagators.builtin.recipe import Recipe
 from tracker.protocol import Example
 
@@ -40,8 +40,20 @@ def learn(
     """See `tracker.engines.learn`."""
     threads = power.threads or cores()
     # Lessons are made beside the training: each of the two gets half of the threads.
-    use(Power(device=power.device, threads=max(1, threads // 2)))
-    device = device_of(power)
+    with working(Power(device=power.device, threads=max(1, threads // 2))):
+        return _learn(engine, recipe, examples, device_of(power), seed, earlier, watcher, threads)
+
+
+def _learn(
+    engine: str,
+    recipe: Recipe,
+    examples: Sequence[Example],
+    device: str,
+    seed: int,
+    earlier: bytes | None,
+    watcher: Watcher,
+    threads: int,
+) -> bytes | None:
     dreams, choices = (
         np.random.default_rng(source) for source in np.random.SeedSequence(seed).spawn(2)
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import cv2
 import torch
@@ -10,17 +12,22 @@ import torch
 from tracker.engines import Power
 
 
-def use(power: Power) -> None:
-    """Set the threads of this process's libraries.
+@contextmanager
+def working(power: Power) -> Iterator[None]:
+    """Set the threads of this process's libraries for the time of the block.
 
-    Numbers too small to matter are taken for zero: they occur in training and cost some processors
-    a hundred times the normal. New threads inherit it, so this comes before any work.
+    Numbers too small to matter are taken for zero meanwhile: they occur in training and cost some
+    processors a hundred times the normal. Threads that are born in the block inherit it.
     """
-    torch.set_flush_denormal(True)
     threads = power.threads or cores()
+    torch.set_flush_denormal(True)
     if torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def cores() -> int:

@@ -13,7 +13,7 @@ from tracker.engines import Power
 from tracker.propagators.builtin import model as models
 from tracker.propagators.builtin.backbone import backbone
 from tracker.propagators.builtin.contest import Contest
-from tracker.propagators.builtin.power import device_of, use
+from tracker.propagators.builtin.power import device_of, working
 from tracker.propagators.builtin.recipe import Recipe
 from tracker.propagators.builtin.regions import Region, regions
 from tracker.propagators.builtin.search import Search
@@ -77,8 +77,10 @@ class BuiltinPropagator:
         """Carry the masks to `image`, the neighbour of the frame given last."""
         if self._last is None:
             raise RuntimeError("step() before start()")
-        use(self._power)
-        last, before = self._last
+        with working(self._power):
+            return self._step(image, *self._last)
+
+    def _step(self, image: Image, last: Image, before: LabelMap) -> Step:
         height, width = before.shape
         moved = np.zeros_like(before)
         if before.any():
