@@ -36,13 +36,13 @@ def fill(jobs: Jobs, folder: Path) -> None:
 
     for name, parallel in (("271", 2), ("warehouse-aisle-7", 0)):
         _job(jobs, folder, name, (PERSON,), range(0, 180, 20), 179)
-        jobs.start_run(name, RunOptions(engine="builtin", parallel_spans=parallel))
+        jobs.start_run(name, RunOptions(engine="flow", parallel_spans=parallel))
 
     _job(jobs, folder, "259", (CAR, ROAD), (0, 60, 90, 150), 179)
-    jobs.start_run("259", RunOptions(engine="builtin"))
+    jobs.start_run("259", RunOptions(engine="flow"))
     _run_on(jobs, "259", (1.0, 1.0, 0.64, 0.31), ("anna", "bert"), minutes=4)
     _job(jobs, folder, "drift-chicane", (CAR,), (0, 100), 199)
-    jobs.start_run("drift-chicane", RunOptions(engine="builtin", keyframes=KeyFrames.PARTIAL))
+    jobs.start_run("drift-chicane", RunOptions(engine="flow", keyframes=KeyFrames.PARTIAL))
     _run_on(jobs, "drift-chicane", (0.22,), ("carl",), minutes=1)
 
     for name, labels, minutes in (
@@ -51,13 +51,13 @@ def fill(jobs: Jobs, folder: Path) -> None:
         ("243", (CAR,), 190),
     ):
         _job(jobs, folder, name, labels, (0, 40), 79)
-        jobs.start_run(name, RunOptions(engine="builtin"))
+        jobs.start_run(name, RunOptions(engine="flow"))
         _run_on(jobs, name, (1.0,) * 2, ("anna",), minutes=minutes)
         _complete(jobs, name, minutes)
 
     _job(jobs, folder, "harbour-crane", (BIKE,), (), 59)
     _job(jobs, folder, "247", (CAR,), (0, 50), 99)
-    jobs.start_run("247", RunOptions(engine="builtin"))
+    jobs.start_run("247", RunOptions(engine="flow"))
     _fail(jobs, "247")
     with jobs.database.write() as session:
         for name, device, doing in (

@@ -28,7 +28,7 @@ def inputs(export: Path, **options) -> RunInputs:
         images=export,
         previous=None,
         options=RunOptions(**options),
-        engine="builtin",
+        engine="flow",
         ignore_labels=frozenset({"HUD"}),
         limits=Limits(),
     )

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,6 @@ from jobs.plan import RunInputs, plan_run
 from jobs.service import Jobs
 from jobs.views import JobState, Mode, RunOptions, SpanState
 from tests.helpers.clips import Clip, hud, shapes_of, tiny_clip, write_clip
-from tests.helpers.engines import light, use
 from tracker import engines
 from tracker.protocol import Example
 from worker.learning import KeyFrameExamples, Learned, learn_objects, read_earlier, write_learned
@@ -37,9 +37,12 @@ ENDED = (JobState.COMPLETED, JobState.FAILED)
 
 
 @pytest.fixture(autouse=True)
-def quick_engines(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Here "auto" is an engine that learns, if little."""
-    use(light, monkeypatch)
+def learning_by_default(light_engines: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here "auto" is an engine that learns."""
+    known = dict(engines._REGISTRY)
+    monkeypatch.setattr(
+        engines, "_REGISTRY", MappingProxyType({"builtin": known.pop("builtin"), **known})
+    )
 
 
 class Spy:

@@ -86,7 +86,7 @@ def queue_run(
                 images_revision=1,
                 previous_run=None,
                 options=RunOptions(parallel_spans=parallel),
-                engine="builtin",
+                engine="flow",
                 ignore_labels=frozenset(),
                 plan=plan,
             ),

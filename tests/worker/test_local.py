@@ -216,7 +216,7 @@ def test_the_report_says_all_that_was_promised(tmp_path):
     track(
         export,
         tmp_path / "r.zip",
-        options=RunOptions(),
+        options=RunOptions(engine="builtin"),
         settings=SETTINGS,
         report=tmp_path / "report.json",
         device="cpu",
@@ -273,7 +273,7 @@ def test_progress_of_learning_is_told_before_the_first_frame(tmp_path):
     track(
         export,
         tmp_path / "r.zip",
-        options=RunOptions(),
+        options=RunOptions(engine="builtin"),
         settings=SETTINGS,
         on_progress=lambda done, total: seen.append((done, total)),
         on_learning=lambda share: seen.append(share),

@@ -76,7 +76,7 @@ def test_the_result_of_the_queue_equals_the_local_one_to_the_byte(
     run = ready.job("264").runs[0]
     assert (run.frames_done, run.frames_total) == (9, 9)
     assert run.result_bytes == out.stat().st_size
-    assert run.engine == "builtin", 'the run says what "auto" was'
+    assert run.engine == "flow", 'the run says what "auto" was'
     assert ready.files.report("264", 1, 1).is_file()
 
 

@@ -31,7 +31,7 @@ class Recipe:
 RECIPES = MappingProxyType(
     {
         "builtin": Recipe(pixels=150_000, side=224, samples=200, steps=420),
-        "builtin-fast": Recipe(pixels=50_000, side=192, samples=50, steps=160, motion=60_000),
+        "builtin-fast": Recipe(pixels=50_000, side=192, samples=80, steps=300, motion=60_000),
         "builtin-best": Recipe(
             pixels=180_000, side=256, samples=400, steps=1200, motion=410_000, mirrored=True
         ),
