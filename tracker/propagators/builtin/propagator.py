@@ -19,11 +19,10 @@ from tracker.propagators.builtin.regions import Region, regions
 from tracker.propagators.builtin.search import Search
 from tracker.propagators.builtin.window import Window, boxes_of, resized
 from tracker.propagators.flow.matching import Field, floats, motion
+from tracker.propagators.flow.surroundings import surroundings
 from tracker.propagators.flow.warp import warp
 from tracker.protocol import Image, LabelMap, Step
 
-_MARGIN = (0.4, 0.08)  # round the objects: part of their extent, but at least part of the frame's
-_GRID = 16  # the part that is looked at begins and ends on such lines
 _REACH = 0.15  # how far from its prior a mask may lie, in parts of the object's size
 _LEAST_REACH = 3  # and at least, in cells of two pixels of the input
 _OUT = -30.0  # logit of what lies further away
@@ -84,7 +83,7 @@ class BuiltinPropagator:
         height, width = before.shape
         moved = np.zeros_like(before)
         if before.any():
-            part = _part(before)
+            part = surroundings(before)
             x, y = motion(last[part], image[part], self._recipe.motion)
             moved[part] = warp(before[part], x, y)
         confidence = self._absent(before)
@@ -175,7 +174,7 @@ class BuiltinPropagator:
             return
         height, width = labels.shape
         whole = {0: (0, 0, width, height)}
-        nothing = np.zeros_like(labels)
+        claims = np.zeros_like(labels)
         for region in regions(whole, width, height, self._recipe.pixels):
             size = region.window.width // 2, region.window.height // 2
             taken = np.where(labels > 0, np.float32(1), np.float32(0))
@@ -185,8 +184,8 @@ class BuiltinPropagator:
             logits = self._logits(shown.to(self._device), region, empty, rest)[0]
             contest = Contest(height, width)
             contest.claim(1, logits, _sub(region.window, region.parts[0]))
-            nothing = contest.winners()
-        for number, mask in self._search.found(image, nothing, labels, lost):
+            claims = contest.winners()
+        for number, mask in self._search.found(image, claims, labels, lost):
             labels[mask] = number
             confidence[number - 1] = _ABSENT
 
@@ -237,21 +236,3 @@ def _mirrored(region: Region) -> Region:
 
 def _flip(field: Field) -> Field:
     return np.ascontiguousarray(field[:, ::-1])
-
-
-def _part(labels: LabelMap) -> tuple[slice, slice]:
-    """The part of the frame where the objects of `labels` may be one frame later."""
-    most = max(labels.shape)
-    rows, columns = (
-        _widened(np.nonzero(labels.any(axis=axis))[0], size, most)
-        for axis, size in zip((1, 0), labels.shape, strict=True)
-    )
-    return rows, columns
-
-
-def _widened(places: NDArray[np.intp], size: int, most: int) -> slice:
-    first, stop = int(places[0]), int(places[-1]) + 1
-    margin = int(max(_MARGIN[0] * (stop - first), _MARGIN[1] * most))
-    low = max(0, first - margin) // _GRID * _GRID
-    high = min(size, -(-(stop + margin) // _GRID) * _GRID)
-    return slice(low, high)

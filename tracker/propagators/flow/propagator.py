@@ -8,11 +8,10 @@ from numpy.typing import NDArray
 from tracker.propagators.flow.colours import Colours, learn, likeness
 from tracker.propagators.flow.matching import flow
 from tracker.propagators.flow.refine import refine
+from tracker.propagators.flow.surroundings import surroundings
 from tracker.propagators.flow.warp import warp
 from tracker.protocol import Image, LabelMap, Step
 
-_MARGIN = (0.4, 0.08)  # round the objects: part of their extent, but at least part of the frame's
-_GRID = 16  # the part that is looked at begins and ends on such lines
 _GOOD_GAP = 1.5  # pixels by which a sound match may miss its start
 _JUDGED = 300_000  # pixels that are enough to judge colours by
 _ABSENT = 0.5  # how sure it is that an object without a mask is really absent
@@ -46,7 +45,7 @@ class FlowPropagator:
         labels = np.zeros_like(before)
         confidence = np.full(self._count, _ABSENT, dtype=np.float32)
         if before.any():
-            part = _part(before)
+            part = surroundings(before)
             motion = flow(last[part], image[part])
             moved = warp(before[part], motion.x, motion.y)
             labels[part] = refine(moved, image[part], motion.gap, self._known)
@@ -83,21 +82,3 @@ class FlowPropagator:
         thin = max(1, round((labels.size / _JUDGED) ** 0.5))  # large pictures: every n-th pixel
         sure *= likeness(image[::thin, ::thin], labels[::thin, ::thin], self._known, self._count)
         return sure.astype(np.float32)
-
-
-def _part(labels: LabelMap) -> tuple[slice, slice]:
-    """The part of the frame where the objects of `labels` may be one frame later."""
-    most = max(labels.shape)
-    rows, columns = (
-        _widened(np.nonzero(labels.any(axis=axis))[0], size, most)
-        for axis, size in zip((1, 0), labels.shape, strict=True)
-    )
-    return rows, columns
-
-
-def _widened(places: NDArray[np.intp], size: int, most: int) -> slice:
-    first, stop = int(places[0]), int(places[-1]) + 1
-    margin = int(max(_MARGIN[0] * (stop - first), _MARGIN[1] * most))
-    low = max(0, first - margin) // _GRID * _GRID
-    high = min(size, -(-(stop + margin) // _GRID) * _GRID)
-    return slice(low, high)
