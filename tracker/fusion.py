@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 from tracker.protocol import Step
 
+_SHARP = 8  # how much more a small difference in confidence counts than one in distance
+
 
 def fuse(
     forward: Step,
@@ -23,8 +25,9 @@ def fuse(
     whether that pass has ever been told of the object.
 
     An object that only one pass knows is decided by that pass wherever the other says background,
-    for a pass cannot deny what it was never shown. Everywhere else the larger product of weight
-    and confidence wins (a tie goes to the forward pass), where a pass that says background speaks
+    for a pass cannot deny what it was never shown. Everywhere else the larger trust wins: weight
+    times confidence to the power of 8, for a pass that has lost its way says so by little (a tie
+    goes to the forward pass), where a pass that says background speaks
     with its confidence in the object that the other one claims.
 
     Returns the fused step, and float32 (N,) in [0, 1]: the IoU of the two passes per object (1
@@ -60,7 +63,7 @@ def fuse(
 def _trust(step: Step, known: NDArray[np.bool_], weight: float) -> NDArray[np.float64]:
     """Weight times confidence by object number, (N + 1,); below any claim where not known."""
     trust = np.full(len(known) + 1, 0.0)
-    trust[1:] = np.where(known, weight * _padded(step.confidence, len(known)), -1.0)
+    trust[1:] = np.where(known, weight * _padded(step.confidence, len(known)) ** _SHARP, -1.0)
     return trust
 
 

@@ -14,7 +14,7 @@ from tracker.propagators.builtin.recipe import RECIPES, Recipe
 
 def quick(recipe: Recipe) -> Recipe:
     """The same, taught just long enough to follow what is easy."""
-    return replace(recipe, side=128, samples=24, steps=120)
+    return replace(recipe, side=128, samples=32, steps=180)
 
 
 def light(recipe: Recipe) -> Recipe:

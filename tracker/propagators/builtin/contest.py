@@ -21,23 +21,31 @@ class Contest:
     """Collects claims on one frame. Costs the pixels of the claims, not those of the frame."""
 
     def __init__(self, height: int, width: int) -> None:
-        self._best = np.full((height, width), -np.inf, dtype=np.float32)
+        self._surest = np.full((height, width), -np.inf, dtype=np.float32)
+        self._strongest = np.full((height, width), -np.inf, dtype=np.float32)
         self._doubt = np.zeros((height, width), dtype=np.float32)  # log of background's chance
         self._labels = np.zeros((height, width), dtype=np.uint16)
 
-    def claim(self, number: int, logits: Field, window: Window) -> None:
-        """Object `number` has `logits` (h, w), which show all of `window` at any size."""
-        height, width = self._best.shape
+    def claim(self, number: int, logits: Field, strength: Field, window: Window) -> None:
+        """Object `number` has `logits` (h, w), which show all of `window` at any size.
+
+        They decide whether there is an object; `strength` (h, w) decides which one it is.
+        """
+        height, width = self._surest.shape
         rows, columns = window.inside(width, height)
         size = window.right - window.left, window.bottom - window.top
-        whole = np.asarray(cv2.resize(logits, size, interpolation=cv2.INTER_LINEAR))
-        own = whole[
+        inside = np.s_[
             rows.start - window.top : rows.stop - window.top,
             columns.start - window.left : columns.stop - window.left,
         ]
+        own, strong = (
+            np.asarray(cv2.resize(field, size, interpolation=cv2.INTER_LINEAR))[inside]
+            for field in (logits, strength)
+        )
         own = np.clip(own, -_SURE, _SURE)
-        wins = own > self._best[rows, columns]
-        self._best[rows, columns][wins] = own[wins]
+        np.maximum(self._surest[rows, columns], own, out=self._surest[rows, columns])
+        wins = strong > self._strongest[rows, columns]
+        self._strongest[rows, columns][wins] = strong[wins]
         self._labels[rows, columns][wins] = number
         self._doubt[rows, columns] -= np.logaddexp(0, own)
 
@@ -45,5 +53,5 @@ class Contest:
         """Label map (H, W): at every pixel the likeliest object, or none."""
         doubt = np.minimum(self._doubt, -1e-6)
         background = doubt - np.log(-np.expm1(doubt))  # its logit
-        self._labels[self._best <= background] = 0
+        self._labels[self._surest <= background] = 0
         return self._labels

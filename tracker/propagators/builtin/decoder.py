@@ -16,6 +16,7 @@ from torch.nn import functional
 from tracker.propagators.builtin.backbone import WIDTHS, Features
 
 PRIORS = 2  # planes of a prior: the object itself, and all others together
+RECALL = 2  # planes of what is remembered: of the same two
 _BLUR = 9  # side of the mean of the prior that the deepest level sees
 
 
@@ -51,11 +52,11 @@ class Decoder(nn.Module):
         self.look8 = nn.Conv2d(WIDTHS.s8, 32, 3, padding=1)
         self.look4 = nn.Conv2d(WIDTHS.s4 + 3, 24, 3, padding=1)
         self.look2 = nn.Conv2d(WIDTHS.s2, 12, 1)
-        self.join16 = nn.Conv2d(PRIORS + 1, 48, 3, padding=1, bias=False)
+        self.join16 = nn.Conv2d(PRIORS + 1 + RECALL, 48, 3, padding=1, bias=False)
         self.then16 = nn.Conv2d(48, 32, 3, padding=1)
         self.aux = nn.Conv2d(32, 1, 1)
         self.up8 = nn.Conv2d(32, 32, 1, bias=False)
-        self.join8 = nn.Conv2d(PRIORS, 32, 3, padding=1, bias=False)
+        self.join8 = nn.Conv2d(PRIORS + RECALL, 32, 3, padding=1, bias=False)
         self.then8 = nn.Conv2d(32, 32, 3, padding=1)
         self.up4 = nn.Conv2d(32, 24, 1, bias=False)
         self.join4 = nn.Conv2d(PRIORS, 24, 3, padding=1, bias=False)
@@ -75,20 +76,22 @@ class Decoder(nn.Module):
             s16=self.look16(torch.cat([functional.relu(self.s16(features.s16)), deep], 1)),
         )
 
-    def forward(self, shared: Shared, prior: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, shared: Shared, prior: Tensor, recall: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of K objects, (K, 1, H/2, W/2), and coarse ones, (K, 1, H/16, W/16).
 
-        `prior`: (K, PRIORS, H/2, W/2) in [0, 1]. `shared` has N entries, K being a multiple of N:
-        the first K / N priors are of the first image, and so on.
+        `prior`: (K, PRIORS, H/2, W/2) and `recall`: (K, RECALL, H/16, W/16), in [0, 1]. `shared`
+        has N entries, K being a multiple of N: the first K / N priors are of the first image, and
+        so on.
         """
         prior4 = functional.avg_pool2d(prior, 2)
         prior8 = functional.avg_pool2d(prior4, 2)
         prior16 = functional.avg_pool2d(prior8, 2)
         wide = functional.avg_pool2d(prior16[:, :1], _BLUR, 1, _BLUR // 2, count_include_pad=False)
-        x = _joined(shared.s16, self.join16(torch.cat([prior16, wide], 1)))
+        x = _joined(shared.s16, self.join16(torch.cat([prior16, wide, recall], 1)))
         x = functional.relu_(self.then16(x))
         coarse = self.aux(x)
-        x = _joined(shared.s8, self.join8(prior8) + _grown(self.up8(x), prior8))
+        told = torch.cat([prior8, _grown(recall, prior8)], 1)
+        x = _joined(shared.s8, self.join8(told) + _grown(self.up8(x), prior8))
         x = functional.relu_(self.then8(x))
         x = _joined(shared.s4, self.join4(prior4) + _grown(self.up4(x), prior4))
         x = functional.relu_(self.then4(x))

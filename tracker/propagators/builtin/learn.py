@@ -11,18 +11,18 @@ from torch.nn import functional
 
 from tracker.engines import Power, Watcher
 from tracker.propagators.builtin import model as models
-from tracker.propagators.builtin.adamw import AdamW
 from tracker.propagators.builtin.backbone import Features
 from tracker.propagators.builtin.lessons import PRIORS, Lesson, Lessons
 from tracker.propagators.builtin.model import Learned, Model
+from tracker.propagators.builtin.optimiser import Optimiser
 from tracker.propagators.builtin.power import cores, device_of, working
 from tracker.propagators.builtin.recipe import Recipe
 from tracker.protocol import Example
 
 _FIRST = 24  # lessons before the first step
-_ALL_THERE = 0.8  # share of the steps after which all lessons are made
-_MORE_PER_FRAME = 0.2  # steps for each further key frame, in parts of those for the first
-_MOST = 2.0  # times the steps for one key frame
+_ALL_THERE = 0.4  # share of the steps after which all lessons are made
+_MORE_PER_FRAME = 0.25  # steps for each further key frame, in parts of those for the first
+_MOST = 2.5  # times the steps for one key frame
 _WARM = 0.5  # steps when going on from what was learned earlier, in parts of a fresh start's
 _WARM_UP = 10  # steps
 _DICE, _COARSE = 0.5, 0.3  # weights of these losses beside cross entropy
@@ -39,7 +39,7 @@ def learn(
 ) -> bytes | None:
     """See `tracker.engines.learn`."""
     threads = power.threads or cores()
-    # Lessons are made beside the training: each of the two gets half of the threads.
+    # Lessons are made beside the first steps: each of the two gets half of the threads.
     with working(Power(device=power.device, threads=max(1, threads // 2))):
         return _learn(engine, recipe, examples, device_of(power), seed, earlier, watcher, threads)
 
@@ -71,10 +71,13 @@ def _learn(
                 return None
             first = lessons.first(count)
         model.measure([lesson.features for lesson in first])
-        lessons.scale(model)
-        if not _train(model, lessons, recipe, steps, choices, watcher):
+        memory = lessons.scale(model)
+        if not _train(model, lessons, recipe, steps, choices, watcher, threads):
             return None
-    return models.to_bytes(Learned(model, engine))
+    # The more key frames the decoder has seen, the less it needs the memory's own word; where
+    # object and surroundings look alike, that word is worth nothing.
+    trust = memory.contrast() / len(examples)
+    return models.to_bytes(Learned(model, memory, trust, engine))
 
 
 def _train(
@@ -84,15 +87,18 @@ def _train(
     steps: int,
     random: np.random.Generator,
     watcher: Watcher,
+    threads: int,
 ) -> bool:
     """False when told to stop."""
     model.train()
-    optimiser = AdamW(model.trained(), recipe.decay)
+    optimiser = Optimiser(model.trained(), recipe.decay)
     for step in range(steps):
         if watcher.should_stop():
             return False
         there = round(_FIRST + (lessons.total - _FIRST) * min(1.0, step / (_ALL_THERE * steps)))
         known = lessons.first(there)
+        if there == lessons.total and torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
         chosen = random.choice(len(known), min(recipe.batch, len(known)), replace=False)
         falling = 0.5 * (1 + np.cos(np.pi * step / steps))
         batch = [known[int(index)] for index in chosen]
@@ -111,7 +117,8 @@ def _loss(
     shared = model.shared(features, torch.cat([lesson.image for lesson in lessons]))
     picked = [it.priors[torch.from_numpy(random.permutation(PRIORS)[:each])] for it in lessons]
     mask = torch.cat([lesson.mask for lesson in lessons]).float().repeat_interleave(each, 0)
-    fine, coarse = model.logits(shared, torch.cat(picked).float() / 255)
+    recall = torch.cat([lesson.recall for lesson in lessons]).repeat_interleave(each, 0)
+    fine, coarse = model.logits(shared, torch.cat(picked).float() / 255, recall)
     chance = fine.sigmoid()
     both, either = (chance * mask).sum((1, 2, 3)), (chance + mask).sum((1, 2, 3))
     dice = (1 - (2 * both + 1) / (either + 1)).mean()

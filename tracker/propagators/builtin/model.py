@@ -17,8 +17,9 @@ from torch.nn import functional
 
 from tracker.propagators.builtin.backbone import WIDTHS, Features
 from tracker.propagators.builtin.decoder import Decoder, Shared
+from tracker.propagators.builtin.recall import WIDTH, Memory
 
-_FORM = 1  # of the file; files of another form are not read
+_FORM = 2  # of the file; files of another form are not read
 _EPSILON = 1e-3
 
 
@@ -44,19 +45,27 @@ class Model(nn.Module):
         """`features` with every channel brought to mean 0 and deviation 1."""
         return Features(
             *(
-                ((maps.float() - mean) * gain).contiguous(memory_format=torch.channels_last)
+                ((maps.to(mean.dtype) - mean) * gain).contiguous(memory_format=torch.channels_last)
                 for maps, mean, gain in zip(features, self.means, self.gains, strict=True)
             )
         )
 
     def shared(self, scaled: Features, images: Tensor) -> Shared:
         """What the decoder takes from images (N, 3, H, W) RGB 0 .. 255 and their features."""
-        return self.decoder.shared(scaled, functional.avg_pool2d(images.float(), 4) / 64.0 - 2.0)
+        colours = functional.avg_pool2d(images.float(), 4) / 64.0 - 2.0
+        return self.decoder.shared(scaled, colours.to(scaled.s4.dtype))
 
-    def logits(self, shared: Shared, prior: Tensor) -> tuple[Tensor, Tensor]:
+    def logits(self, shared: Shared, prior: Tensor, recall: Tensor) -> tuple[Tensor, Tensor]:
         """See `Decoder.forward`."""
-        fine, coarse = self.decoder(shared, prior)
+        fine, coarse = self.decoder(shared, prior, recall)
         return fine, coarse
+
+    def scale(self) -> tuple[Tensor, Tensor]:
+        """Mean and gain of what describes a cell, (WIDTH,) each; see `recall.unit`."""
+        mean = torch.cat([level.flatten() for level in (self.means[3], self.means[4])])
+        # Both levels have the same say, whatever their number of channels.
+        even = (level / level.shape[1] ** 0.5 for level in (self.gains[3], self.gains[4]))
+        return mean.detach(), torch.cat([level.flatten() for level in even]).detach()
 
     def trained(self) -> Iterable[nn.Parameter]:
         """The parameters that training changes."""
@@ -69,18 +78,27 @@ def _plane(width: int, value: float) -> nn.Parameter:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Learned:
-    """A model, and the name of the engine that it was made for."""
+    """A model, what is object in the key frames, and the name of the engine they are made for.
+
+    `trust`: in [0, 1], what the memory's own word counts beside the decoder's.
+    """
 
     model: Model
+    memory: Memory
+    trust: float
     engine: str
 
 
 def to_bytes(learned: Learned) -> bytes:
-    """An .npz file: arrays of float32 by name, and a note; equal models give equal bytes."""
+    """An .npz file: arrays by name, and a note; equal contents give equal bytes."""
     arrays: dict[str, NDArray[np.generic]] = {
         name: value.detach().cpu().numpy() for name, value in learned.model.state_dict().items()
     }
-    note = json.dumps({"form": _FORM, "engine": learned.engine})
+    arrays["memory.keys"], arrays["memory.values"] = (
+        part.detach().cpu().numpy().astype(np.float16)
+        for part in (learned.memory.keys, learned.memory.values)
+    )
+    note = json.dumps({"form": _FORM, "engine": learned.engine, "trust": learned.trust})
     arrays["note"] = np.frombuffer(note.encode(), dtype=np.uint8)
     stream = io.BytesIO()
     np.savez(stream, **arrays)  # type: ignore[arg-type]
@@ -94,10 +112,16 @@ def from_bytes(data: bytes) -> Learned | None:
             note = json.loads(arrays["note"].tobytes())
             if note["form"] != _FORM:
                 return None
-            state = {name: torch.from_numpy(arrays[name]) for name in arrays if name != "note"}
+            keys, values = (torch.from_numpy(arrays["memory." + it]) for it in ("keys", "values"))
+            if keys.shape[1:] != (WIDTH,) or values.shape != (len(keys), 1) or not len(keys):
+                return None
+            known = ("note", "memory.keys", "memory.values")
             model = Model()
-            model.load_state_dict(state)
-            return Learned(model, str(note["engine"]))
+            model.load_state_dict(
+                {name: torch.from_numpy(arrays[name]) for name in arrays if name not in known}
+            )
+            memory = Memory(keys.float(), values.float())
+            return Learned(model, memory, float(np.clip(note["trust"], 0, 1)), str(note["engine"]))
     except (OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, MemoryError):
         return None
     except (BadZipFile, zlib.error):

@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
 from tracker.propagators.builtin.samples import Mask, Sample, waves
 from tracker.propagators.builtin.window import resized
 
-_VAGUE = 0.05  # share of priors that are a mere blob, or nothing
 _FAR, _NEAR = 0.12, 0.04  # by which priors are off, part of the object's size
 _OFTEN_FAR = 0.25
 _BENT = 0.06
 _GROWN = 0.03
+_SMALLEST = 0.04  # half axis of a piece, part of the object's size
 _CROSS = np.ones((3, 3), dtype=np.uint8)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wear:
+    """How far priors are from the truth.
+
+    `vague`: share of priors that are a mere blob, or nothing. `pieces`: how often a piece is lost
+    or gained, `piece`: its half axes at most, part of the object's size, `gained`: how often it is
+    gained. What a decoder is not to rely on, it learns to do without.
+    """
+
+    vague: float
+    pieces: float
+    piece: float
+    gained: float
+
+
+# Later frames show what a single key frame does not: there what motion carried is the better guide.
+# Where several have shown an object, its looks are, and find the limbs that motion loses.
+LIGHT = Wear(vague=0.05, pieces=0.5, piece=0.2, gained=0.5)
+HEAVY = Wear(vague=0.3, pieces=0.7, piece=0.4, gained=0.3)
+
+
 def priors(
-    sample: Sample, count: int, random: np.random.Generator
+    sample: Sample, count: int, random: np.random.Generator, wear: Wear = LIGHT
 ) -> np.ndarray[tuple[int, int, int, int], np.dtype[np.uint8]]:
     """`count` rough masks of a sample's object and of all others: uint8 (count, 2, S/2, S/2)."""
     side = sample.mask.shape[0] // 2
@@ -25,14 +48,14 @@ def priors(
     size = max(4.0, float(np.count_nonzero(own > 127)) ** 0.5)
     found = np.zeros((count, 2, side, side), dtype=np.uint8)
     for planes in found:
-        vague = random.random() < _VAGUE
-        planes[0] = _blob(own, random) if vague else _worn(own, size, random)
+        vague = random.random() < wear.vague
+        planes[0] = _blob(own, random) if vague else _worn(own, size, random, wear)
         if others.any():
-            planes[1] = _worn(others, size, random)
+            planes[1] = _worn(others, size, random, wear)
     return found
 
 
-def _worn(mask: Mask, size: float, random: np.random.Generator) -> Mask:
+def _worn(mask: Mask, size: float, random: np.random.Generator, wear: Wear) -> Mask:
     """`mask` displaced, bent, grown or shrunk, with a piece lost or gained."""
     rows, columns = np.nonzero(mask > 127)
     if len(rows) == 0:
@@ -43,11 +66,11 @@ def _worn(mask: Mask, size: float, random: np.random.Generator) -> Mask:
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * abs(grow) + 1,) * 2)
         worn = np.asarray((cv2.dilate if grow > 0 else cv2.erode)(worn, kernel), dtype=np.uint8)
     border = np.nonzero(cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, _CROSS) > 127)
-    if len(border[0]) and random.random() < 0.5:
+    if len(border[0]) and random.random() < wear.pieces:
         pick = int(random.integers(0, len(border[0])))
-        axes = [max(1, round(v)) for v in random.uniform(0.04, 0.2, 2) * size]
+        axes = [max(1, round(v)) for v in random.uniform(_SMALLEST, wear.piece, 2) * size]
         at = int(border[1][pick]), int(border[0][pick])
-        value = int(random.choice((0, 255)))
+        value = 255 if random.random() < wear.gained else 0
         cv2.ellipse(worn, at, axes, float(random.uniform(0, 180)), 0, 360, value, -1)
     blur = random.uniform(0, 1.5)
     if blur > 0.4:

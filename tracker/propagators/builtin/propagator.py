@@ -8,12 +8,15 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn import functional
 
 from tracker.engines import Power
 from tracker.propagators.builtin import model as models
-from tracker.propagators.builtin.backbone import backbone
+from tracker.propagators.builtin.backbone import Features, backbone
 from tracker.propagators.builtin.contest import Contest
-from tracker.propagators.builtin.power import device_of, working
+from tracker.propagators.builtin.hues import Hues
+from tracker.propagators.builtin.power import device_of, numbers, working
+from tracker.propagators.builtin.recall import CELL, Memory, cells, described, identities, unit
 from tracker.propagators.builtin.recipe import Recipe
 from tracker.propagators.builtin.regions import Region, regions
 from tracker.propagators.builtin.search import Search
@@ -23,7 +26,14 @@ from tracker.propagators.flow.surroundings import surroundings
 from tracker.propagators.flow.warp import warp
 from tracker.protocol import Image, LabelMap, Step
 
-_REACH = 0.15  # how far from its prior a mask may lie, in parts of the object's size
+Claim = tuple[Field, Field]
+
+_REACH = 0.25  # how far from its prior a mask may lie, in parts of the object's size
+_SLIVER = 2.5  # a remnant of an object reaches so many times further, as far as the whole does
+# Which of several objects a place is: what its own logits count at most, what looking like the one
+# and not like the others counts, and what it counts that motion carried it there.
+_SPLIT, _APART, _HELD = 2.0, 4.0, 3.0
+_TRUST = 5.0  # logits that full trust in what is remembered counts
 _LEAST_REACH = 3  # and at least, in cells of two pixels of the input
 _OUT = -30.0  # logit of what lies further away
 _DENIED = 0.1  # part of its pixels that an object must keep from one frame to the next
@@ -52,9 +62,21 @@ class BuiltinPropagator:
         if learned and known is None:
             raise ValueError("what was learned from this job cannot be read")
         self._model: models.Model | None = None
+        self._memory: Memory | None = None
+        self._trust = 0.0
+        self._known: Memory | None = None  # which object is which
+        self._numbers: tuple[int, ...] = ()
+        self._hues = Hues()
         if known is not None:
-            model = known.model.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            model = known.model.to(  # type: ignore[call-overload]
+                self._device, numbers(self._device), memory_format=torch.channels_last
+            )
             self._model = model.eval()
+            dtype = numbers(self._device)
+            self._trust = _TRUST * known.trust
+            self._memory = Memory(
+                known.memory.keys.to(self._device, dtype), known.memory.values.to(self._device)
+            )
         self._net = backbone(self._device)
         self._search = Search()
         self._count = 0
@@ -64,7 +86,20 @@ class BuiltinPropagator:
         """Forget everything and begin at a key frame (`labels` may be all background)."""
         self._count = 0
         self._search = Search.for_objects(image, labels)
+        with working(self._power):
+            self._meet(image, labels)
         self.remember(image, labels)
+
+    @torch.inference_mode()
+    def _meet(self, image: Image, labels: LabelMap) -> None:
+        """Remember which object is which, where there are several."""
+        self._hues = Hues.of_objects(image, labels)
+        self._known, self._numbers = None, tuple(int(n) for n in np.unique(labels) if n)
+        if self._model is not None and len(self._numbers) > 1:
+            own = cells(self._net, image, labels, self._recipe.pixels, self._device)
+            assert own is not None
+            known = identities(own, self._model.scale())
+            self._known, self._numbers = known, own.numbers
 
     def remember(self, image: Image, labels: LabelMap) -> None:
         """Take `labels` as the state at `image`."""
@@ -92,8 +127,8 @@ class BuiltinPropagator:
             return Step(moved, confidence)
         contest = Contest(height, width)
         for region in regions(boxes_of(moved), width, height, self._recipe.pixels):
-            for number, window, logits, sure in self._look(region, image, moved):
-                contest.claim(number, logits, window)
+            for number, window, (logits, strength), sure in self._look(region, image, moved):
+                contest.claim(number, logits, strength, window)
                 confidence[number - 1] = sure
         labels = contest.winners()
         self._keep_denied(moved, labels, confidence)
@@ -103,7 +138,7 @@ class BuiltinPropagator:
 
     def _look(
         self, region: Region, image: Image, moved: LabelMap
-    ) -> list[tuple[int, Window, Field, float]]:
+    ) -> list[tuple[int, Window, Claim, float]]:
         """Of each object of a region: number, window, logits (h, w) and how sure they are."""
         window = region.window
         size = window.width // 2, window.height // 2
@@ -112,37 +147,85 @@ class BuiltinPropagator:
         numbers = list(region.parts)
         own = [resized(np.where(seen == n, np.float32(1), np.float32(0)), *size) for n in numbers]
         shown = torch.from_numpy(window.shown(image)).permute(2, 0, 1)[None].to(self._device)
-        fields = self._logits(shown, region, own, rest)
+        asked = [[number] for number in numbers]
+        fields = self._logits(shown, region, asked, own, rest)
         if self._recipe.mirrored:
             flipped = self._logits(
-                shown.flip(3), _mirrored(region), [_flip(f) for f in own], _flip(rest)
+                shown.flip(3), _mirrored(region), asked, [_flip(f) for f in own], _flip(rest)
             )
-            fields = [floats((a + _flip(b)) / 2) for a, b in zip(fields, flipped, strict=True)]
+            fields = [_mean(one, other) for one, other in zip(fields, flipped, strict=True)]
+        tints = resized(window.shown(image), *size)
         found = []
-        for number, prior, logits in zip(numbers, own, fields, strict=True):
+        for number, prior, (logits, strength) in zip(numbers, own, fields, strict=True):
             top, bottom, left, right = (side // 2 for side in region.parts[number])
             prior = prior[top:bottom, left:right]
-            logits = np.where(_near(prior), logits, np.float32(_OUT))
-            found.append((number, _sub(window, region.parts[number]), logits, _sureness(logits)))
+            full = self._search.area(number) * (window.scale / 2) ** 2
+            near = _near(prior, full)
+            sides = np.s_[top:bottom, left:right]
+            strength = strength + self._hues.odds(number, tints[sides])
+            logits, strength = (np.where(near, it, np.float32(_OUT)) for it in (logits, strength))
+            place = _sub(window, region.parts[number])
+            found.append((number, place, (logits, strength), _sureness(logits)))
         return found
 
     def _logits(
-        self, shown: torch.Tensor, region: Region, own: list[Field], rest: Field
-    ) -> list[Field]:
-        """The decoder's say on every object of a region: logits of its part, (h, w)."""
+        self,
+        shown: torch.Tensor,
+        region: Region,
+        asked: list[list[int]],
+        own: list[Field],
+        rest: Field,
+    ) -> list[Claim]:
+        """What is said of every part of a region: logits and strength (h, w), see `Contest.claim`.
+
+        `asked`: for each part which objects may be seen in it. `own`: for each the prior, `rest`:
+        that of all objects, both (H/2, W/2).
+        """
         model = self._model
         assert model is not None
         images = shown.float()
-        shared = model.shared(model.scaled(self._net(images)), images)
+        features = self._net(images)
+        shared = model.shared(model.scaled(features), images)
+        remembered = self._recall(features, asked)
         found = []
-        for prior, sides in zip(own, region.parts.values(), strict=True):
+        for prior, recall, sides in zip(own, remembered, region.parts.values(), strict=True):
             top, bottom, left, right = sides
             planes = np.stack([prior, np.maximum(rest - prior, 0)])
             half = planes[None, :, top // 2 : bottom // 2, left // 2 : right // 2]
-            given = torch.from_numpy(np.ascontiguousarray(half)).to(self._device)
-            fine, _ = model.logits(shared.part(*sides), given)
-            found.append(fine[0, 0].cpu().numpy())
+            given = torch.from_numpy(np.ascontiguousarray(half))
+            given = given.to(self._device, numbers(self._device))
+            part = recall[None, :, top // CELL : bottom // CELL, left // CELL : right // CELL].to(
+                given.dtype
+            )
+            fine, _ = model.logits(shared.part(*sides), given, part)
+            told = functional.interpolate(
+                part.float(), size=fine.shape[-2:], mode="bilinear", align_corners=False
+            )
+            fine = fine.float() + self._trust * (told[:, :1] - 0.5)
+            apart = fine.clamp(-_SPLIT, _SPLIT) + _APART * (told[:, :1] - told[:, 1:])
+            strength = apart + _HELD * given[:, :1]
+            found.append((fine[0, 0].cpu().numpy(), strength[0, 0].cpu().numpy()))
         return found
+
+    def _recall(self, features: Features, asked: list[list[int]]) -> torch.Tensor:
+        """What the key frames say of a look: (K, 2, H/CELL, W/CELL), as the decoder takes it."""
+        model, memory = self._model, self._memory
+        assert model is not None
+        assert memory is not None
+        looks = unit(described(features)[0], model.scale())
+        everything = memory.read(looks)[:, 0]
+        planes = []
+        shares = None
+        if self._known is not None:
+            shares = self._known.read(looks)
+            shares = shares / shares.sum(1, keepdim=True).clamp(min=1e-6)
+        for objects in asked:
+            own = everything
+            columns = [self._numbers.index(n) for n in objects if n in self._numbers]
+            if shares is not None and columns:
+                own = everything * shares[:, columns].sum(1)
+            planes.append(torch.stack([own, everything - own]))
+        return torch.stack(planes).view(len(asked), 2, *features.s16.shape[-2:])
 
     def _absent(self, before: LabelMap) -> NDArray[np.float32]:
         """Confidence of objects that get no mask; `before` is the last frame's label map."""
@@ -181,19 +264,22 @@ class BuiltinPropagator:
             rest = resized(region.window.cut(taken, cv2.BORDER_CONSTANT), *size)
             shown = torch.from_numpy(region.window.shown(image)).permute(2, 0, 1)[None]
             empty = [np.zeros((size[1], size[0]), dtype=np.float32)]
-            logits = self._logits(shown.to(self._device), region, empty, rest)[0]
+            claim = self._logits(shown.to(self._device), region, [lost], empty, rest)[0]
             contest = Contest(height, width)
-            contest.claim(1, logits, _sub(region.window, region.parts[0]))
+            contest.claim(1, *claim, _sub(region.window, region.parts[0]))
             claims = contest.winners()
         for number, mask in self._search.found(image, claims, labels, lost):
             labels[mask] = number
             confidence[number - 1] = _ABSENT
 
 
-def _near(prior: Field) -> NDArray[np.bool_]:
-    """Where the object may be, given where it was carried."""
+def _near(prior: Field, full: float) -> NDArray[np.bool_]:
+    """Where the object may be, given where it was carried and its area when it is there in full."""
     inside = (prior > 0.4).astype(np.uint8)
-    reach = max(_LEAST_REACH, round(_REACH * float(np.count_nonzero(inside)) ** 0.5))
+    size = float(np.count_nonzero(inside)) ** 0.5
+    if np.isfinite(full):
+        size = max(size, min(_SLIVER * size, full**0.5))
+    reach = max(_LEAST_REACH, round(_REACH * size))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2)
     return np.asarray(cv2.dilate(inside, kernel) > 0)
 
@@ -232,6 +318,11 @@ def _mirrored(region: Region) -> Region:
         for number, (top, bottom, left, right) in region.parts.items()
     }
     return replace(region, parts=parts)
+
+
+def _mean(one: Claim, mirrored: Claim) -> Claim:
+    first, second = (floats((a + _flip(b)) / 2) for a, b in zip(one, mirrored, strict=True))
+    return first, second
 
 
 def _flip(field: Field) -> Field:

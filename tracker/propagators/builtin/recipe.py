@@ -12,8 +12,9 @@ class Recipe:
 
     `pixels`: of the network's input that shows a single object. `side`: of a training sample.
     `samples`, `steps`: of training on one key frame. `batch`: samples in a step, `priors`: of each.
-    `rate`, `decay`: learning rate and weight decay. `motion`: pixels of the picture in which motion
-    is searched. `mirrored`: whether every look is repeated in the mirror and averaged.
+    `cells`: remembered of all key frames. `rate`, `decay`: learning rate and weight decay.
+    `motion`: pixels of the picture in which motion is searched. `mirrored`: whether every look is
+    repeated in the mirror and averaged.
     """
 
     pixels: int
@@ -22,6 +23,7 @@ class Recipe:
     steps: int
     batch: int = 2
     priors: int = 1
+    cells: int = 2048
     rate: float = 3e-3
     decay: float = 1e-3
     motion: int = 230_000
@@ -30,10 +32,10 @@ class Recipe:
 
 RECIPES = MappingProxyType(
     {
-        "builtin": Recipe(pixels=150_000, side=224, samples=200, steps=420),
-        "builtin-fast": Recipe(pixels=50_000, side=192, samples=80, steps=300, motion=60_000),
+        "builtin": Recipe(pixels=190_000, side=224, samples=200, steps=480),
+        "builtin-fast": Recipe(pixels=60_000, side=192, samples=80, steps=300, motion=60_000),
         "builtin-best": Recipe(
-            pixels=180_000, side=256, samples=400, steps=1200, motion=410_000, mirrored=True
+            pixels=300_000, side=256, samples=400, steps=1200, motion=410_000, mirrored=True
         ),
     }
 )

@@ -56,7 +56,7 @@ def learn(image: Image, labels: LabelMap) -> dict[int, Colours]:
     """The colours of each object of a key frame, by its number."""
     known: dict[int, Colours] = {}
     for place in _places(image, labels):
-        own, other = _chances(place.inside), _chances(place.around)
+        own, other = chances(place.inside), chances(place.around)
         log_odds = np.log((own + _RARE) / (other + _RARE))
         odds = np.clip(log_odds, -_MOST, _MOST).astype(np.float32)
         known[place.number] = Colours(odds, place.contrast(odds))
@@ -100,7 +100,8 @@ def _places(image: Image, labels: LabelMap) -> Iterator[_Place]:
         yield _Place(number, colour[window][inside], colour[window][around])
 
 
-def _chances(colour: NDArray[np.int32]) -> NDArray[np.float64]:
+def chances(colour: NDArray[np.int32]) -> NDArray[np.float64]:
+    """How likely each of the BINS**3 colour cells is, given some pixels' cells."""
     counts = np.bincount(colour, minlength=BINS**3).astype(np.float64)
     smooth = gaussian_filter(counts.reshape(BINS, BINS, BINS), _SPREAD, mode="nearest").ravel()
     return np.asarray(smooth / max(1.0, smooth.sum()))
