@@ -26,9 +26,13 @@ BROKER_URL = os.environ.get("BROKER_URL", "amqp://guest:guest@127.0.0.1:5672//")
 
 @pytest.fixture(autouse=True)
 def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Programs that tests start must not find the services of whoever runs the tests."""
+    """Programs that tests start must not find the services of whoever runs the tests.
+
+    They use the engine that learns nothing: what engines do is tested in tests/tracker.
+    """
     monkeypatch.delenv("DATABASE_URL", raising=False)
     monkeypatch.delenv("BROKER_URL", raising=False)
+    monkeypatch.setenv("ENGINE", "flow")
 
 
 @pytest.fixture(autouse=True)

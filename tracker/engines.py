@@ -165,6 +165,13 @@ def _builtin_entry(name: str, summary: str) -> _Entry:
 
 
 _ENTRIES = (
+    _builtin_entry(
+        "builtin", "Learns each job's objects from its key frames, then follows them by looks."
+    ),
+    _builtin_entry("builtin-fast", "The same at less detail, twice as fast: for quick looks."),
+    _builtin_entry(
+        "builtin-best", "The same with several times the work, for the last points of quality."
+    ),
     _Entry(
         EngineInfo(
             name="flow",
@@ -173,10 +180,5 @@ _ENTRIES = (
         _flow,
         _learns_nothing,
     ),
-    _builtin_entry(
-        "builtin", "Learns each job's objects from its key frames; best for one object so far."
-    ),
-    _builtin_entry("builtin-fast", "The same at less detail, for quick looks."),
-    _builtin_entry("builtin-best", "The same with several times the work per frame."),
 )
 _REGISTRY = MappingProxyType({entry.info.name: entry for entry in _ENTRIES})

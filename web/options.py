@@ -16,7 +16,7 @@ from web.text import is_plain
 JSON_BYTES = 64 * 1024  # more than any sound set of options needs
 # What the start form offers; a worker refuses what it does not have. A test compares this with the
 # worker's registry, which a web host does not import.
-ENGINES = ("auto", "flow", "builtin", "builtin-fast", "builtin-best")
+ENGINES = ("auto", "builtin", "builtin-fast", "builtin-best", "flow")
 MOST_SPANS = 10_000  # that `parallel_spans` may ask for
 MOST_TEXT = 2000  # characters of an option that is a text
 MOST_ENGINE = 80  # characters of an engine's name

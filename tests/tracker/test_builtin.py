@@ -212,12 +212,12 @@ def test_an_object_drawn_only_on_the_second_key_frame_is_learned_too() -> None:
     assert iou(follow(frames[2:], found)[0].labels, frames[3][1], COIN) > 0.9
 
 
-def test_grey_pictures_are_followed_too(learned: bytes) -> None:
+def test_grey_pictures_are_followed_too() -> None:
     grey = [
         (np.repeat(cv2.cvtColor(i, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2), m)
         for i, m in SMALL[:8]
     ]
-    assert mean_iou(follow(grey, learned), grey) > 0.75
+    assert mean_iou(follow(grey, taught(grey)), grey) > 0.75
 
 
 def test_portrait_pictures_are_followed_too(learned: bytes) -> None:

@@ -291,7 +291,7 @@ def test_folded_norms_and_padding_give_what_the_plain_network_gives(
         x = x + before if x.shape == before.shape else x
     backbone.cache_clear()
     monkeypatch.setattr(
-        "tracker.propagators.builtin.backbone.numbers", lambda device: torch.float32
+        "tracker.propagators.builtin.backbone.precision", lambda device: torch.float32
     )
     found = backbone("cpu")(images)
     backbone.cache_clear()

@@ -14,18 +14,18 @@ from tracker.engines import engines, make, resolve
 
 def test_auto_is_the_best_engine_present() -> None:
     assert resolve("auto") == engines()[0]
-    assert resolve("auto").name == "flow"
+    assert resolve("auto").name == "builtin"
 
 
 def test_the_engines_that_need_no_download_are_four() -> None:
-    assert [info.name for info in engines()] == ["flow", "builtin", "builtin-fast", "builtin-best"]
+    assert [info.name for info in engines()] == ["builtin", "builtin-fast", "builtin-best", "flow"]
     assert not any(info.needs for info in engines())
     assert [info.name for info in engines() if not info.learns] == ["flow"]
     assert [resolve(info.name) for info in engines()] == list(engines())
 
 
 def test_an_unknown_name_is_answered_with_the_names_there_are() -> None:
-    names = r"auto, flow, builtin, builtin-fast, builtin-best\."
+    names = r"auto, builtin, builtin-fast, builtin-best, flow\."
     with pytest.raises(InputError, match=rf"no engine named 'deaot-x': use one of {names}"):
         resolve("deaot-x")
     with pytest.raises(InputError, match="builtin"):

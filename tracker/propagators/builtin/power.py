@@ -37,7 +37,7 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def numbers(device: str) -> torch.dtype:
+def precision(device: str) -> torch.dtype:
     """In which numbers networks run there: bfloat16 on processors that multiply it.
 
     That halves the time of a look and moves J&F by less than a seed does (docs/quality.md).

@@ -36,7 +36,7 @@ class Wear:
 # Later frames show what a single key frame does not: there what motion carried is the better guide.
 # Where several have shown an object, its looks are, and find the limbs that motion loses.
 LIGHT = Wear(vague=0.05, pieces=0.5, piece=0.2, gained=0.5)
-HEAVY = Wear(vague=0.3, pieces=0.7, piece=0.4, gained=0.3)
+HEAVY = Wear(vague=0.15, pieces=0.6, piece=0.3, gained=0.4)
 
 
 def priors(

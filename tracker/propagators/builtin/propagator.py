@@ -14,8 +14,9 @@ from tracker.engines import Power
 from tracker.propagators.builtin import model as models
 from tracker.propagators.builtin.backbone import Features, backbone
 from tracker.propagators.builtin.contest import Contest
+from tracker.propagators.builtin.edges import sharpened
 from tracker.propagators.builtin.hues import Hues
-from tracker.propagators.builtin.power import device_of, numbers, working
+from tracker.propagators.builtin.power import device_of, precision, working
 from tracker.propagators.builtin.recall import CELL, Memory, cells, described, identities, unit
 from tracker.propagators.builtin.recipe import Recipe
 from tracker.propagators.builtin.regions import Region, regions
@@ -27,15 +28,16 @@ from tracker.propagators.flow.warp import warp
 from tracker.protocol import Image, LabelMap, Step
 
 Claim = tuple[Field, Field]
+"""Logits and strength (h, w) of one object, see `Contest.claim`."""
 
 _REACH = 0.25  # how far from its prior a mask may lie, in parts of the object's size
 _SLIVER = 2.5  # a remnant of an object reaches so many times further, as far as the whole does
+_LEAST_REACH = 3  # and at least, in cells of two pixels of the input
+_OUT = -30.0  # logit of what lies further away
+_TRUST = 5.0  # logits that full trust in what is remembered counts
 # Which of several objects a place is: what its own logits count at most, what looking like the one
 # and not like the others counts, and what it counts that motion carried it there.
 _SPLIT, _APART, _HELD = 2.0, 4.0, 3.0
-_TRUST = 5.0  # logits that full trust in what is remembered counts
-_LEAST_REACH = 3  # and at least, in cells of two pixels of the input
-_OUT = -30.0  # logit of what lies further away
 _DENIED = 0.1  # part of its pixels that an object must keep from one frame to the next
 _WHOLE = 0.25  # part of its area in the key frame from which an object is there in full
 _DOUBTED = 0.2  # how sure a mask is that only motion speaks for
@@ -69,10 +71,10 @@ class BuiltinPropagator:
         self._hues = Hues()
         if known is not None:
             model = known.model.to(  # type: ignore[call-overload]
-                self._device, numbers(self._device), memory_format=torch.channels_last
+                self._device, precision(self._device), memory_format=torch.channels_last
             )
             self._model = model.eval()
-            dtype = numbers(self._device)
+            dtype = precision(self._device)
             self._trust = _TRUST * known.trust
             self._memory = Memory(
                 known.memory.keys.to(self._device, dtype), known.memory.values.to(self._device)
@@ -165,7 +167,11 @@ class BuiltinPropagator:
             strength = strength + self._hues.odds(number, tints[sides])
             logits, strength = (np.where(near, it, np.float32(_OUT)) for it in (logits, strength))
             place = _sub(window, region.parts[number])
-            found.append((number, place, (logits, strength), _sureness(logits)))
+            sure = _sureness(logits)
+            part = place.cut(image)
+            if part.size > 3 * logits.size:
+                logits = sharpened(logits, np.ascontiguousarray(tints[sides]), part)
+            found.append((number, place, (logits, strength), sure))
         return found
 
     def _logits(
@@ -193,7 +199,7 @@ class BuiltinPropagator:
             planes = np.stack([prior, np.maximum(rest - prior, 0)])
             half = planes[None, :, top // 2 : bottom // 2, left // 2 : right // 2]
             given = torch.from_numpy(np.ascontiguousarray(half))
-            given = given.to(self._device, numbers(self._device))
+            given = given.to(self._device, precision(self._device))
             part = recall[None, :, top // CELL : bottom // CELL, left // CELL : right // CELL].to(
                 given.dtype
             )
