@@ -3,7 +3,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 BIN = .venv/bin
 
-.PHONY: help demo test setup run lint bench bench-quality lock clean setup-dev
+.PHONY: help demo test setup run lint bench bench-quality bench-cost lock clean setup-dev
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## / - /' | sed 's/^/make /'
@@ -34,6 +34,9 @@ bench: setup-dev ## codec and pipeline figures
 
 bench-quality: setup-dev ## how close masks come to a human's, on ../shared/clips (ARGS="--data DIR")
 	@$(BIN)/python -m bench.quality $(ARGS)
+
+bench-cost: setup-dev ## what many objects and large frames cost (ARGS="--engine builtin-fast")
+	@$(BIN)/python -m bench.cost $(ARGS)
 
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --no-header pyproject.toml

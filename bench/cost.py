@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
-import resource
 import subprocess
 import sys
 import time
@@ -18,6 +16,7 @@ import time
 import cv2
 import numpy as np
 
+from bench.machine import machine, peak_mb
 from tracker import engines
 from tracker.protocol import Example, Image, LabelMap
 
@@ -37,7 +36,7 @@ def main() -> int:
         size, count = args.case.split(":")
         print(json.dumps(measure(args.engine, *SIZES[size], int(count))))
         return 0
-    print(f"{args.engine} on {platform.machine()}, {time.strftime('%Y-%m-%d')}")
+    print(f"{args.engine} on {machine()}, {time.strftime('%Y-%m-%d')}")
     print("| size | objects | learn s | ms per frame | x one object | peak MB |")
     print("|---|---|---|---|---|---|")
     for size in args.sizes.split(","):
@@ -72,8 +71,7 @@ def measure(engine: str, width: int, height: int, count: int) -> dict[str, float
         began = time.perf_counter()
         propagator.step(image)
         spent.append(time.perf_counter() - began)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"learn": learning, "step": float(np.mean(spent[1:])), "peak": peak}
+    return {"learn": learning, "step": float(np.mean(spent[1:])), "peak": peak_mb()}
 
 
 class Drift:

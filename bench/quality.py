@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import resource
 import shlex
 import subprocess
 import sys
@@ -27,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.clips import CLIPS, Footage, clip_names, find_clip, label_of, write_footage
+from bench.machine import machine, peak_mb
 from bench.measures import contour, region
 from config import Limits, Settings
 from cvat_io.atomic import require_writable
@@ -181,7 +179,7 @@ def _measure(options: argparse.Namespace, command: str) -> None:
     clips = [find_clip(name, options.data).cut(options.frames or None) for name in names]
     engines = [resolve(name).name for name in options.engine]
     out = require_writable(options.json) if options.json else None
-    about = {"date": time.strftime("%Y-%m-%d"), "machine": _machine(), "command": command}
+    about = {"date": time.strftime("%Y-%m-%d"), "machine": machine(), "command": command}
     print(*about.values(), sep="\n")
     rows: list[Row] = []
     for every in options.every:
@@ -278,20 +276,8 @@ def _run_here(options: argparse.Namespace) -> dict[str, Any]:
         "seconds": report["seconds"],
         "learning_seconds": report["learning_seconds"],
         "frames_tracked": report["frames_tracked"],
-        "peak_mb": _peak_mb(),
+        "peak_mb": peak_mb(),
     }
-
-
-def _peak_mb() -> float:
-    """Most memory that this process has held, MB of 2^20 bytes."""
-    # Linux counts what the starting process held into ru_maxrss, but not into VmHWM.
-    status = Path("/proc/self/status")
-    if status.exists():
-        for line in status.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / 1024
-    unit = 1024 if sys.platform != "darwin" else 1024 * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 def _masks_of(archive: Path) -> Mapping[tuple[int, str], list[Mask]]:
@@ -341,19 +327,6 @@ def _write_json(path: Path, about: Mapping[str, str], rows: Sequence[Row]) -> No
     """Write after every row, so that a run that is broken off leaves what it measured."""
     data = {**about, "rows": [{**asdict(row), "jf": row.jf} for row in rows]}
     path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-
-
-def _machine() -> str:
-    """Processor, how much of it is ours, memory and Python, in one line."""
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
-    name = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    for line in cpuinfo.read_text().splitlines() if cpuinfo.exists() else ():
-        if line.startswith("model name"):
-            name = line.partition(":")[2].strip()
-            break
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{cores} cores of {name}, {memory:.0f} GB, Python {platform.python_version()}"
 
 
 if __name__ == "__main__":

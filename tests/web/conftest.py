@@ -18,7 +18,9 @@ from web.context import KEY
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(data_dir=tmp_path / "data", downloads_path=tmp_path / "downloads")
+    return Settings(
+        data_dir=tmp_path / "data", downloads_path=tmp_path / "downloads", engine="flow"
+    )
 
 
 @pytest.fixture
