@@ -26,8 +26,8 @@ def fuse(
 
     An object that only one pass knows is decided by that pass wherever the other says background,
     for a pass cannot deny what it was never shown. Everywhere else the larger trust wins: weight
-    times confidence to the power of 8, for a pass that has lost its way says so by little (a tie
-    goes to the forward pass), where a pass that says background speaks
+    times confidence, to the power of 8 where both passes see the object, for one that has lost its
+    way says so by little (a tie goes to the forward pass), where a pass that says background speaks
     with its confidence in the object that the other one claims.
 
     Returns the fused step, and float32 (N,) in [0, 1]: the IoU of the two passes per object (1
@@ -35,8 +35,11 @@ def fuse(
     """
     count = len(in_forward)
     a, b = forward.labels, backward.labels
-    trust_a = _trust(forward, in_forward, weight_forward)
-    trust_b = _trust(backward, in_backward, 1.0 - weight_forward)
+    inside_a = np.bincount(a.ravel(), minlength=count + 1)[1:]
+    inside_b = np.bincount(b.ravel(), minlength=count + 1)[1:]
+    power = np.where((inside_a > 0) & (inside_b > 0), _SHARP, 1)
+    trust_a = _trust(forward, in_forward, weight_forward, power)
+    trust_b = _trust(backward, in_backward, 1.0 - weight_forward, power)
 
     where = np.nonzero(a != b)
     x, y = a[where], b[where]
@@ -45,8 +48,6 @@ def fuse(
     labels = a.copy()
     labels[where] = np.where(claim_a >= claim_b, x, y)
 
-    inside_a = np.bincount(a.ravel(), minlength=count + 1)[1:]
-    inside_b = np.bincount(b.ravel(), minlength=count + 1)[1:]
     both = np.bincount(a[a == b], minlength=count + 1)[1:]
     union = inside_a + inside_b - both
     agreement = np.ones(count, dtype=np.float32)
@@ -60,10 +61,12 @@ def fuse(
     return Step(labels, confidence.astype(np.float32)), agreement
 
 
-def _trust(step: Step, known: NDArray[np.bool_], weight: float) -> NDArray[np.float64]:
+def _trust(
+    step: Step, known: NDArray[np.bool_], weight: float, power: NDArray[np.int64]
+) -> NDArray[np.float64]:
     """Weight times confidence by object number, (N + 1,); below any claim where not known."""
     trust = np.full(len(known) + 1, 0.0)
-    trust[1:] = np.where(known, weight * _padded(step.confidence, len(known)) ** _SHARP, -1.0)
+    trust[1:] = np.where(known, weight * _padded(step.confidence, len(known)) ** power, -1.0)
     return trust
 
 

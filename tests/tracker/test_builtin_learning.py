@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tests.helpers.engines import light, use
 from tests.tracker.scenes import FAST, blank, follow, scene
 from tracker.engines import learn, make
 from tracker.propagators.builtin.model import from_bytes
+from tracker.propagators.builtin.recall import WIDTH
 from tracker.protocol import Example
 
 FRAMES = scene(3)
@@ -137,6 +139,15 @@ def test_a_file_that_is_none_is_ignored_and_nothing_in_it_runs(
         _npz(note=np.frombuffer(b"[1]", dtype=np.uint8)),
         _npz(other=np.zeros(3)),
         _npz(note=np.zeros((2, 2))),
+        _npz(huge=np.zeros(2**23 + 1, dtype=np.float32)),
+        _with_member("note.npy", b"no array at all"),
+        _with_member("note.npy", b"\x93NUMPY\x01\x00\x10\x00{'descr': '<f4', \n"),
+        _changed(taught, "memory.keys", np.full((4, WIDTH), np.nan, dtype=np.float16)),
+        _changed(taught, "memory.keys", np.full((4, WIDTH), 9, dtype=np.float16)),
+        _changed(taught, "memory.keys", np.zeros((0, WIDTH), dtype=np.float16)),
+        _changed(taught, "memory.values", np.zeros((1, 2), dtype=np.float16)),
+        _changed(taught, "decoder.out.bias", np.array([np.inf], dtype=np.float32)),
+        _changed(taught, "decoder.out.bias", np.array([0], dtype=np.complex64)),
     ]
     for stranger in strangers:
         assert from_bytes(stranger) is None, stranger[:40]
@@ -150,6 +161,18 @@ def _squeezed_and_damaged() -> bytes:
     data = bytearray(stream.getvalue())
     data[200:260] = bytes(60)
     return bytes(data)
+
+
+def _with_member(name: str, content: bytes) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as packed:
+        packed.writestr(name, content)
+    return stream.getvalue()
+
+
+def _changed(taught: bytes, name: str, array: np.ndarray) -> bytes:
+    with np.load(io.BytesIO(taught)) as arrays:
+        return _npz(**{**dict(arrays), name: array})
 
 
 def _npz(**arrays: np.ndarray) -> bytes:

@@ -109,3 +109,23 @@ def test_three_hundred_objects_are_fused_at_once() -> None:
     )  # fmt: skip
     assert np.array_equal(fused.labels, labels)
     assert agreement.sum() == 1  # number 150 alone lies where it lay
+
+
+def fused(forward: Step, backward: Step, weight: float) -> list[list[int]]:
+    one = known(True)
+    both, _ = fuse(forward, backward, weight_forward=weight, in_forward=one, in_backward=one)
+    return both.labels.tolist()
+
+
+def test_a_pass_that_has_drifted_a_little_loses_though_its_key_frame_is_nearer() -> None:
+    assert fused(step([[1, 0]], 0.7), step([[0, 1]], 0.95), 0.7) == [[0, 1]]
+
+
+def test_a_ghost_ends_where_the_other_pass_has_just_been_told_that_it_is_gone() -> None:
+    ghost, gone = step([[1, 1]], 0.9), step([[0, 0]], 0.5)
+    assert fused(ghost, gone, 1 / 30) == [[0, 0]]
+    assert fused(ghost, gone, 29 / 30) == [[1, 1]]
+
+
+def test_a_doubted_mask_beside_its_key_frame_is_not_denied_from_afar() -> None:
+    assert fused(step([[1, 1]], 0.2), step([[0, 0]], 0.5), 0.97) == [[1, 1]]

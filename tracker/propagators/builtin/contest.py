@@ -50,7 +50,7 @@ class Contest:
         self._doubt[rows, columns] -= np.logaddexp(0, own)
 
     def winners(self) -> LabelMap:
-        """Label map (H, W): at every pixel the likeliest object, or none."""
+        """Label map (H, W): at every pixel the strongest object where there is one, else 0."""
         doubt = np.minimum(self._doubt, -1e-6)
         background = doubt - np.log(-np.expm1(doubt))  # its logit
         self._labels[self._surest <= background] = 0

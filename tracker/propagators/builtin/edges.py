@@ -16,7 +16,7 @@ from tracker.protocol import Image
 
 _RADIUS = 2  # pixels of the logits
 _FLAT = 2e-3  # variance of brightness (0 to 1) that counts as none
-_SURE = 6.0  # logits beyond it stay as they are
+_SURE = 6.0  # logits are not told apart beyond it
 
 Field = NDArray[np.float32]
 

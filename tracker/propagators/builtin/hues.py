@@ -22,7 +22,7 @@ Field = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Hues:
-    """By object number: natural log of the odds of it against all others, by colour cell."""
+    """By object number: natural log of the odds of it against the others' mean, by colour cell."""
 
     _odds: dict[int, Field] = field(default_factory=dict)
 
@@ -36,12 +36,8 @@ class Hues:
         if len(own) < 2:
             return Hues()
         everything = np.sum(list(own.values()), axis=0)
-        return Hues(
-            {
-                number: np.clip(np.log(one / (everything - one)), -_MOST, _MOST).astype(np.float32)
-                for number, one in own.items()
-            }
-        )
+        odds = {n: np.log(one * (len(own) - 1) / (everything - one)) for n, one in own.items()}
+        return Hues({n: np.clip(o, -_MOST, _MOST).astype(np.float32) for n, o in odds.items()})
 
     def odds(self, number: int, image: Image) -> Field | float:
         """(H, W): what the colours of `image` (H, W, 3) say for object `number`; 0: nothing."""

@@ -66,7 +66,10 @@ class Lesson:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Source:
-    """Where a lesson comes from: which example, which object of it (0: none), its cells."""
+    """Where a lesson comes from: which example, which object of it (0: none).
+
+    `cells`: the example's, where it shows several objects and as long as they are needed.
+    """
 
     index: int
     number: int
@@ -117,9 +120,11 @@ class Lessons:
         Returns what is remembered of the key frames.
         """
         self._model = model
+        if self._next is not None:
+            self._next.result()  # key frames are read by one thread at a time
         self._remembered = self._remember(model)
         self._made = [self._scaled(lesson) for lesson in self._made]
-        return joined(list(self._remembered.values()))
+        return joined(list(self._remembered.values()), self._device)
 
     def _remember(self, model: Model) -> dict[int, Memory]:
         count = len(self._examples)
@@ -140,7 +145,7 @@ class Lessons:
         source, random = lesson.source, self._choices
         others = [each for index, each in self._remembered.items() if index != source.index]
         apart = bool(others) and random.random() < _APART
-        memory = joined(others if apart else list(self._remembered.values()))
+        memory = joined(others if apart else list(self._remembered.values()), self._device)
         if random.random() < _FORGETFUL:
             memory = _forgetting(memory, random)
         looks = unit(described(lesson.features)[0].float(), scale)
@@ -161,7 +166,10 @@ class Lessons:
             recall = self._recall(lesson, self._model.scale())
             features = self._model.scaled(lesson.features)
         return replace(
-            lesson, features=Features(*(maps.half() for maps in features)), recall=recall
+            lesson,
+            features=Features(*(maps.half() for maps in features)),
+            recall=recall,
+            source=replace(lesson.source, cells=None),  # they have told what they know
         )
 
     def __enter__(self) -> Self:

@@ -7,10 +7,13 @@ import json
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from zipfile import BadZipFile
+from lzma import LZMAError
+from tokenize import TokenError
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import torch
+from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
@@ -21,6 +24,14 @@ from tracker.propagators.builtin.recall import WIDTH, Memory
 
 _FORM = 2  # of the file; files of another form are not read
 _EPSILON = 1e-3
+_LARGEST = 32 * 2**20  # bytes of a file
+_MOST_CELLS = 16_384
+_LENGTH = 1.01  # of a key
+# How numpy and the unpackers answer bytes that are no such file.
+_UNREADABLE = (
+    ArithmeticError, AttributeError, BadZipFile, EOFError, LZMAError, LookupError, MemoryError,
+    OSError, RuntimeError, SyntaxError, TokenError, TypeError, ValueError, zlib.error,
+)  # fmt: skip
 
 
 class Model(nn.Module):
@@ -106,23 +117,35 @@ def to_bytes(learned: Learned) -> bytes:
 
 
 def from_bytes(data: bytes) -> Learned | None:
-    """What `to_bytes` wrote; None for anything else."""
+    """What `to_bytes` wrote; None for anything else, whatever it is."""
     try:
+        with ZipFile(io.BytesIO(data)) as packed:
+            if sum(member.file_size for member in packed.infolist()) > _LARGEST:
+                return None
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            note = json.loads(arrays["note"].tobytes())
-            if note["form"] != _FORM:
-                return None
-            keys, values = (torch.from_numpy(arrays["memory." + it]) for it in ("keys", "values"))
-            if keys.shape[1:] != (WIDTH,) or values.shape != (len(keys), 1) or not len(keys):
-                return None
-            known = ("note", "memory.keys", "memory.values")
-            model = Model()
-            model.load_state_dict(
-                {name: torch.from_numpy(arrays[name]) for name in arrays if name not in known}
-            )
-            memory = Memory(keys.float(), values.float())
-            return Learned(model, memory, float(np.clip(note["trust"], 0, 1)), str(note["engine"]))
-    except (OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, MemoryError):
+            return _read(arrays)
+    except _UNREADABLE:
         return None
-    except (BadZipFile, zlib.error):
+
+
+def _read(arrays: NpzFile) -> Learned | None:
+    note = json.loads(arrays["note"].tobytes())
+    trust = float(note["trust"])
+    if note["form"] != _FORM or not 0 <= trust <= 1:
         return None
+    found = {name: arrays[name] for name in arrays.files if name != "note"}
+    if not all(bool(np.isfinite(array).all()) for array in found.values()):
+        return None
+    keys, values = found.pop("memory.keys"), found.pop("memory.values")
+    if keys.dtype != np.float16 or values.dtype != np.float16 or not 0 < len(keys) <= _MOST_CELLS:
+        return None
+    if keys.shape[1:] != (WIDTH,) or values.shape != (len(keys), 1):
+        return None
+    if np.abs(keys).max() > _LENGTH or values.min() < 0 or values.max() > 1:
+        return None
+    if any(array.dtype != np.float32 for array in found.values()):
+        return None
+    model = Model()
+    model.load_state_dict({name: torch.from_numpy(array) for name, array in found.items()})
+    memory = Memory(torch.from_numpy(keys).float(), torch.from_numpy(values).float())
+    return Learned(model, memory, trust, str(note["engine"]))

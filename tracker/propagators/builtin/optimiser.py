@@ -1,7 +1,7 @@
 """How the decoder's parameters follow their gradients: Muon for kernels, AdamW for the rest.
 
-Muon: Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024): the running
-mean of a kernel's gradient, as a matrix, is replaced by the nearest matrix whose singular values
+Muon: Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024): the fading
+sum of a kernel's gradients, as a matrix, is replaced by the nearest matrix whose singular values
 are all alike, so that no direction is starved. With as many steps it brings some .02 of J&F over
 AdamW (docs/quality.md). AdamW: Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (ICLR
 2019), algorithm 2.

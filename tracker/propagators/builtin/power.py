@@ -41,7 +41,7 @@ def precision(device: str) -> torch.dtype:
     """In which numbers networks run there: bfloat16 on processors that multiply it.
 
     That halves the time of a look and moves J&F by less than a seed does (docs/quality.md).
-    Training stays in float32.
+    Training computes in float32, on features that these numbers made.
     """
     able = torch.cpu.get_capabilities()
     brief = able.get("avx512_bf16") or able.get("amx_bf16")

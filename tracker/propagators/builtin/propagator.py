@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import cv2
@@ -133,6 +134,8 @@ class BuiltinPropagator:
                 contest.claim(number, logits, strength, window)
                 confidence[number - 1] = sure
         labels = contest.winners()
+        gone = np.bincount(labels.ravel(), minlength=self._count + 1)[1:] == 0
+        confidence[gone] = self._absent(before)[gone]
         self._keep_denied(moved, labels, confidence)
         self._bring_back(image, labels, confidence)
         self._last = image, labels.copy()
@@ -140,8 +143,11 @@ class BuiltinPropagator:
 
     def _look(
         self, region: Region, image: Image, moved: LabelMap
-    ) -> list[tuple[int, Window, Claim, float]]:
-        """Of each object of a region: number, window, logits (h, w) and how sure they are."""
+    ) -> Iterator[tuple[int, Window, Claim, float]]:
+        """Of each object of a region: number, window, claim and how sure it is, one by one.
+
+        A claim may be as large as the frame: it is to be used before the next one is asked for.
+        """
         window = region.window
         size = window.width // 2, window.height // 2
         seen = window.cut(moved, cv2.BORDER_REPLICATE)
@@ -157,7 +163,6 @@ class BuiltinPropagator:
             )
             fields = [_mean(one, other) for one, other in zip(fields, flipped, strict=True)]
         tints = resized(window.shown(image), *size)
-        found = []
         for number, prior, (logits, strength) in zip(numbers, own, fields, strict=True):
             top, bottom, left, right = (side // 2 for side in region.parts[number])
             prior = prior[top:bottom, left:right]
@@ -171,8 +176,7 @@ class BuiltinPropagator:
             part = place.cut(image)
             if part.size > 3 * logits.size:
                 logits = sharpened(logits, np.ascontiguousarray(tints[sides]), part)
-            found.append((number, place, (logits, strength), sure))
-        return found
+            yield number, place, (logits, strength), sure
 
     def _logits(
         self,
@@ -194,7 +198,9 @@ class BuiltinPropagator:
         shared = model.shared(model.scaled(features), images)
         remembered = self._recall(features, asked)
         found = []
-        for prior, recall, sides in zip(own, remembered, region.parts.values(), strict=True):
+        for objects, prior, recall, sides in zip(
+            asked, own, remembered, region.parts.values(), strict=True
+        ):
             top, bottom, left, right = sides
             planes = np.stack([prior, np.maximum(rest - prior, 0)])
             half = planes[None, :, top // 2 : bottom // 2, left // 2 : right // 2]
@@ -208,8 +214,9 @@ class BuiltinPropagator:
                 part.float(), size=fine.shape[-2:], mode="bilinear", align_corners=False
             )
             fine = fine.float() + self._trust * (told[:, :1] - 0.5)
-            apart = fine.clamp(-_SPLIT, _SPLIT) + _APART * (told[:, :1] - told[:, 1:])
-            strength = apart + _HELD * given[:, :1]
+            strength = fine.clamp(-_SPLIT, _SPLIT) + _HELD * given[:, :1]
+            if self._known is not None and set(objects) <= set(self._numbers):
+                strength = strength + _APART * (told[:, :1] - told[:, 1:])
             found.append((fine[0, 0].cpu().numpy(), strength[0, 0].cpu().numpy()))
         return found
 

@@ -87,9 +87,11 @@ def cells(net: Backbone, image: Image, labels: LabelMap, pixels: int, device: st
         seen = window.cut(labels, cv2.BORDER_CONSTANT)
         size = window.width // CELL, window.height // CELL
         own = np.zeros((len(numbers), size[1], size[0]), dtype=np.float32)
+        present = set(np.unique(seen).tolist())  # those of other regions as well
         for plane, number in zip(own, numbers, strict=True):
-            if number in region.parts:
-                plane[:] = resized(np.where(seen == number, np.float32(1), np.float32(0)), *size)
+            if number in present:
+                plane[:] = resized(np.where(seen == number, np.uint8(255), np.uint8(0)), *size)
+        own /= 255
         shares.append(torch.from_numpy(own).flatten(1).T.to(device))
     return Cells(torch.cat(looks), numbers, torch.cat(shares))
 
@@ -102,10 +104,10 @@ def objects(own: Cells, scale: Sequence[Tensor], most: int, random: np.random.Ge
     )
 
 
-def joined(memories: Sequence[Memory]) -> Memory:
+def joined(memories: Sequence[Memory], device: str) -> Memory:
     """All of several memories with values of one kind, (M, 1); of none: one that knows nothing."""
     if not memories:
-        return Memory(torch.zeros(1, WIDTH), torch.zeros(1, 1))
+        return Memory(torch.zeros(1, WIDTH, device=device), torch.zeros(1, 1, device=device))
     return Memory(
         torch.cat([each.keys for each in memories]), torch.cat([each.values for each in memories])
     )
@@ -114,6 +116,7 @@ def joined(memories: Sequence[Memory]) -> Memory:
 def identities(own: Cells, scale: Sequence[Tensor]) -> Memory:
     """Which object is which, in one key frame: values (M, N) in the order of its `numbers`."""
     there = own.shares.sum(1) > _TRACE
+    there[own.shares.argmax(0)] = True  # a tiny object is remembered too
     return Memory(unit(own.looks[there], scale), own.shares[there])
 
 

@@ -35,7 +35,7 @@ RECIPES = MappingProxyType(
         "builtin": Recipe(pixels=190_000, side=224, samples=200, steps=480),
         "builtin-fast": Recipe(pixels=60_000, side=192, samples=80, steps=300, motion=60_000),
         "builtin-best": Recipe(
-            pixels=300_000, side=256, samples=400, steps=1200, motion=410_000, mirrored=True
+            pixels=300_000, side=256, samples=360, steps=1200, motion=410_000, mirrored=True
         ),
     }
 )
