@@ -61,7 +61,7 @@ def engines() -> tuple[EngineInfo, ...]:
 
 
 def resolve(name: str) -> EngineInfo:
-    """The engine that `name` means; "auto" is the first one that is present.
+    """The engine that `name` means; "auto" is the default one, the first of `engines`.
 
     Raises InputError that lists the names when there is no such engine.
     """
@@ -168,9 +168,9 @@ _ENTRIES = (
     _builtin_entry(
         "builtin", "Learns each job's objects from its key frames, then follows them by looks."
     ),
-    _builtin_entry("builtin-fast", "The same at less detail, twice as fast: for quick looks."),
+    _builtin_entry("builtin-fast", "The same at less detail: learns in half the time, tracks half as fast again."),
     _builtin_entry(
-        "builtin-best", "The same with several times the work, for the last points of quality."
+        "builtin-best", "The same with several times the work per job and frame, at more detail."
     ),
     _Entry(
         EngineInfo(
