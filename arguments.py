@@ -130,7 +130,9 @@ def _add_threads(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--engine", default="", help="see `relay models` (default: ENGINE, else auto: builtin)")
+    parser.add_argument(
+        "--engine", default="", help="see `relay models` (default: ENGINE, else builtin)"
+    )
     parser.add_argument(
         "--mode",
         choices=("initial", "resegment"),

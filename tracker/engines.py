@@ -168,7 +168,10 @@ _ENTRIES = (
     _builtin_entry(
         "builtin", "Learns each job's objects from its key frames, then follows them by looks."
     ),
-    _builtin_entry("builtin-fast", "The same at less detail: learns in half the time, tracks half as fast again."),
+    _builtin_entry(
+        "builtin-fast",
+        "The same at less detail: learns in half the time, tracks half as fast again.",
+    ),
     _builtin_entry(
         "builtin-best", "The same with several times the work per job and frame, at more detail."
     ),
