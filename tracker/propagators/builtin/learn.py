@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 
 import numpy as np
 import torch
@@ -65,7 +66,7 @@ def _learn(
     steps = round(recipe.steps * min(_MOST, 1 + _MORE_PER_FRAME * (len(examples) - 1)))
     if warm:
         steps = round(steps * _WARM)
-    with Lessons(examples, recipe, dreams, device, beside=threads > 1) as lessons:
+    with closing(Lessons(examples, recipe, dreams, device, beside=threads > 1)) as lessons:
         for count in range(1, _FIRST + 1):
             if watcher.should_stop():
                 return None

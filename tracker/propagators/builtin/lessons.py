@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 import torch
@@ -77,7 +75,7 @@ class Source:
 
 
 class Lessons:
-    """Lessons as they come. Use it as a context: leaving it ends the thread that makes them."""
+    """Lessons as they come; to be closed."""
 
     def __init__(
         self,
@@ -172,15 +170,8 @@ class Lessons:
             source=replace(lesson.source, cells=None),  # they have told what they know
         )
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End the thread that makes lessons."""
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
