@@ -43,7 +43,7 @@ _REMEMBERED = 16  # key frames
 _APART = 0.7  # how often a key frame is looked up among the others only, as later frames will be
 _FORGETFUL = 0.5  # how often something that was seen is forgotten
 _FORGOTTEN = (0.02, 0.2)  # part of the cells: those that look alike
-_SHARPNESS = (10.0, 30.0)
+_SHARPNESS = (10.0, 30.0)  # later frames look less like the key frame than lessons do
 _MORE_PER_FRAME = 0.35  # lessons for each further key frame, in parts of those for the first
 
 
