@@ -3,7 +3,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 BIN = .venv/bin
 
-.PHONY: help demo test setup run lint bench bench-quality bench-cost lock clean setup-dev
+.PHONY: help demo test setup run lint fuzz bench bench-quality bench-cost bench-scale bench-claims soak lock clean setup-dev
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## / - /' | sed 's/^/make /'
@@ -20,14 +20,18 @@ setup-dev: ## the same, with what tests and linters need
 run: setup ## the dashboard on http://localhost:5000 and one worker, a sample waiting in Ready
 	@$(BIN)/python -m demo run
 
-test: setup-dev ## all tests
-	@$(BIN)/python -m pytest
+test: setup-dev ## all tests, the longest first; those that kill things have the machine to themselves
+	@OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore=tests/faults
+	@$(BIN)/python -m pytest tests/faults
 
 lint: setup-dev ## ruff, mypy --strict, import-linter
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
+
+fuzz: setup-dev ## ten minutes of hostile exports, guided by coverage (ARGS="-max_total_time=60")
+	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 bench: setup-dev ## codec and pipeline figures
 	@$(BIN)/python -m bench
@@ -37,6 +41,15 @@ bench-quality: setup-dev ## how close masks come to a human's, on ../shared/clip
 
 bench-cost: setup-dev ## what many objects and large frames cost (ARGS="--engine builtin-fast")
 	@$(BIN)/python -m bench.cost $(ARGS)
+
+bench-scale: setup-dev ## how much faster one job gets with more workers (ARGS="--services", "--builtin")
+	@$(BIN)/python -m bench.scale $(ARGS)
+
+bench-claims: setup-dev ## what a claim costs with 100 and with 100,000 queued spans
+	@$(BIN)/python -m bench.claims $(ARGS)
+
+soak: setup-dev ## 200 jobs while everything is killed again and again (ARGS="--services")
+	@$(BIN)/python -m bench.soak $(ARGS)
 
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --no-header pyproject.toml

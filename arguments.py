@@ -9,7 +9,9 @@ from typing import NoReturn
 
 from config import MOST_THREADS
 from errors import InputError, one_line
-from jobs.views import MOST_SEED
+from jobs.views import MOST_SEED, Priority, Role
+
+MOST_LINES = 1_000_000  # of the audit, at once
 
 
 class UsageParser(argparse.ArgumentParser):
@@ -92,7 +94,22 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="compute at most N spans at once (default: as many as there are workers)",
     )
+    submit.add_argument(
+        "--priority",
+        choices=tuple(Priority),
+        default=Priority.NORMAL,
+        help="which run is served first when workers are scarce (default: normal)",
+    )
     _add_run_options(submit)
+
+    for verb, text in (
+        ("cancel", "stop a job's run at the frame at hand; finished frames are kept"),
+        ("pause", "hold a job's run; finished frames are kept, and workers turn to others"),
+        ("resume", "go on with a paused run"),
+        ("retry", "go on with a run that failed or was cancelled"),
+    ):
+        acts = verbs.add_parser(verb, help=text)
+        acts.add_argument("job", metavar="JOB", help="the job's id, as `relay jobs` lists it")
 
     verbs.add_parser("jobs", help="list the jobs and where they stand")
 
@@ -117,6 +134,28 @@ def build_parser() -> argparse.ArgumentParser:
     models = verbs.add_parser("models", help="list the engines, or get the weights of one")
     models.add_argument("action", nargs="?", choices=("list", "get"), default="list")
     models.add_argument("name", nargs="?", metavar="NAME", help="the engine to get")
+
+    token = verbs.add_parser(
+        "token",
+        help="make, list or revoke keys of single persons and programs",
+        epilog="Example: relay token add anna --role annotator",
+    )
+    token.add_argument("action", choices=("add", "list", "revoke"))
+    token.add_argument("name", nargs="?", metavar="NAME", help="whose token")
+    token.add_argument(
+        "--role",
+        choices=tuple(str(role) for role in Role),
+        help="viewer: reads; annotator: also uploads, starts and stops runs; admin: also deletes",
+    )
+
+    audit = verbs.add_parser("audit", help="print who did what, oldest first")
+    audit.add_argument(
+        "--last",
+        type=_whole(MOST_LINES),
+        default=50,
+        metavar="N",
+        help="only the latest N actions (default: 50)",
+    )
     return parser
 
 

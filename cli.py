@@ -17,7 +17,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+import cli_keys
 from arguments import build_parser
+from cli_keys import by_a_person
 from config import Settings, load
 from console import (
     complain,
@@ -29,7 +31,6 @@ from console import (
     quiet_codecs,
     say,
     signals_unwind,
-    start_log,
 )
 from errors import InputError, one_line
 
@@ -52,7 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if (
             options.verb in LONG_LIVED
         ):  # servers and workers log to stderr and handle signals themselves
-            start_log(settings.debug)
+            import logs
+
+            logs.start(settings.log_format, debug=settings.debug)
             return run(options, settings)
         with quiet_codecs(), signals_unwind():
             code = run(options, settings)
@@ -160,13 +163,16 @@ def _worker(options: argparse.Namespace, settings: Settings) -> int:
     return int(run_worker(settings, name=options.name, device=options.device))
 
 
+@by_a_person
 def _submit(options: argparse.Namespace, settings: Settings) -> int:
     from jobs.service import Jobs
+    from jobs.views import Priority
 
     run_options = replace(
         _run_options(options, settings),
         reuse_previous=options.reuse_previous,
         parallel_spans=options.parallel_spans,
+        priority=Priority(options.priority),
     )
     jobs = Jobs(settings)
     with _open(options.export) as stream:
@@ -207,8 +213,29 @@ def _wait(jobs: Jobs, job_id: str, number: int) -> None:
                 raise InputError(run.error or f"The run of job {job_id} was cancelled.")
 
 
+_ACTED = {
+    "cancel": "cancelled; finished frames are kept, `relay retry` goes on from them.",
+    "pause": "paused; `relay resume` goes on.",
+    "resume": "goes on.",
+    "retry": "queued again; finished frames are kept.",
+}
+
+
+@by_a_person
+def _act(options: argparse.Namespace, settings: Settings) -> int:
+    """Cancel, pause, resume or retry the run of a job, by the name of the verb."""
+    from jobs.service import Jobs
+
+    jobs = Jobs(settings)
+    acts = {"cancel": jobs.cancel, "pause": jobs.pause, "resume": jobs.resume, "retry": jobs.retry}
+    acts[options.verb](options.job)
+    say(f"{options.job}: {_ACTED[options.verb]}")
+    return DONE
+
+
 def _jobs(_options: argparse.Namespace, settings: Settings) -> int:
     from jobs.service import Jobs
+    from jobs.views import RunState
 
     page = Jobs(settings).list_jobs(limit=10_000)
     if not page.jobs:
@@ -218,12 +245,15 @@ def _jobs(_options: argparse.Namespace, settings: Settings) -> int:
     for job in page.jobs:
         done, total = (job.run.frames_done, job.run.frames_total) if job.run else (0, 0)
         frames = f"{done}/{total}" if job.run else str(job.revision.frames)
-        print(f"{job.id:<24} {job.state.value:<10} {frames:>13}  {one_line(job.reason)}")
+        paused = job.run is not None and job.run.state is RunState.PAUSED
+        note = "Paused; `relay resume` goes on." if paused else one_line(job.reason)
+        print(f"{job.id:<24} {job.state.value:<10} {frames:>13}  {note}")
     for notice in page.notices:
         print(one_line(notice))
     return DONE
 
 
+@by_a_person
 def _result(options: argparse.Namespace, settings: Settings) -> int:
     from cvat_io.atomic import require_writable
     from jobs.files import copy_atomically
@@ -307,10 +337,13 @@ VERBS: dict[str, Callable[[argparse.Namespace, Settings], int]] = {
     "serve": _serve,
     "worker": _worker,
     "submit": _submit,
+    **dict.fromkeys(_ACTED, _act),
     "jobs": _jobs,
     "result": _result,
     "export": _export,
     "models": _models,
+    "token": cli_keys.token,
+    "audit": cli_keys.audit,
 }
 LONG_LIVED = {"serve", "worker"}
 

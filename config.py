@@ -46,11 +46,14 @@ class Settings:
     model_dir: Path = field(default_factory=lambda: Path("data/models").absolute())
     database_url: str = ""  # empty: SQLite in data_dir
     broker_url: str = ""  # empty: the embedded broker in data_dir
-    agent_key: str = ""  # empty: no sign-in, and then loopback only
+    agent_key: str = ""  # empty: agent.key in data_dir; without either no sign-in, loopback only
+    trusted_proxies: int = 0  # reverse proxies in front whose X-Forwarded-* headers are believed
     engine: str = "auto"
+    max_attempts: int = 4  # of a span, before its run fails
     threads: int = 0  # CPU threads of a run; 0: all that the process may use
     ignore_labels: frozenset[str] = frozenset()
     debug: bool = False
+    log_format: str = "text"
     limits: Limits = field(default_factory=Limits)
 
 
@@ -92,13 +95,18 @@ def load(env: Mapping[str, str] | None = None, dotenv: Path | None = None) -> Se
             "amqp://user:password@host:5672// (RabbitMQ), or nothing for the embedded broker",
         ),
         agent_key=take("AGENT_KEY", str, "", "a secret of at least 16 characters"),
+        trusted_proxies=take(
+            "TRUSTED_PROXIES", _whole(0, 10), 0, "how many reverse proxies are in front, 0 to 10"
+        ),
         engine=take("ENGINE", str, "auto", "an engine's name (see `relay models`)"),
         threads=take(
             "THREADS", _whole(0, MOST_THREADS), 0,
             f"a whole number, 0 (all cores) to {MOST_THREADS}",
         ),
+        max_attempts=take("MAX_ATTEMPTS", _whole(1, 100), 4, "a whole number from 1 to 100"),
         ignore_labels=take("IGNORE_LABELS", _names, frozenset(), "label names, comma separated"),
         debug=take("DEBUG", _flag, False, "true or false"),
+        log_format=take("LOG_FORMAT", _choice("text", "json"), "text", "text or json"),
         limits=Limits(
             archive_bytes=take(
                 "MAX_ARCHIVE_BYTES", _whole(1), base.archive_bytes, "a number of bytes"
@@ -180,6 +188,15 @@ def _url(*schemes: str) -> Callable[[str], str]:
 
 def _names(raw: str) -> frozenset[str]:
     return frozenset(part.strip() for part in raw.split(",") if part.strip())
+
+
+def _choice(*known: str) -> Callable[[str], str]:
+    def read(raw: str) -> str:
+        if raw.lower() not in known:
+            raise ValueError(raw)
+        return raw.lower()
+
+    return read
 
 
 def _flag(raw: str) -> bool:

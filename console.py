@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import logging
 import os
 import signal
 import sys
@@ -51,15 +50,6 @@ def progress(what: str) -> Iterator[Progress]:
                 bar.set_description(f"Learning the objects {share}".rstrip())
 
         yield Bar()
-
-
-def start_log(debug: bool) -> None:
-    """Log to stderr, for verbs that run until they are stopped."""
-    logging.basicConfig(
-        level=logging.DEBUG if debug else logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
-    logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
 def complain(sentence: str, code: int) -> int:

@@ -32,8 +32,8 @@ def create_app(settings: Settings, *, async_mode: str = "threading") -> Flask:
 def serve(settings: Settings, async_mode: str = "threading") -> None:
     """Run the server until SIGTERM or SIGINT, with the watcher and the embedded broker beside it.
 
-    Raises SettingsError where it would listen beyond this machine without AGENT_KEY, and where the
-    port is taken.
+    Where it would listen beyond this machine and has no key, one is made and shown on stderr.
+    Raises SettingsError where the port is taken, and where a key cannot be read or made.
     """
     from web.run import run
 

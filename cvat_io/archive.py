@@ -16,11 +16,13 @@ from types import TracebackType
 from typing import IO, Self
 
 from config import Limits
-from errors import InputError
+from errors import InputError, one_line
 
 _END_RECORD = struct.Struct("<4s4H2LH")
 _END64_LOCATOR = struct.Struct("<4sLQL")
 _END64_RECORD = struct.Struct("<4sQ2H2L4Q")
+_NAME_LENGTHS = struct.Struct("<3H")  # of name, extra field and comment, in a directory's entry
+_ENTRY_BYTES, _LENGTHS_AT = 46, 28
 _LOCAL_HEADER_BYTES = 30
 _UNIX_KIND, _SYMLINK, _FOLDER, _FILE = 0o170000, 0o120000, 0o040000, 0o100000
 _DIRECTORY_ENTRY_BYTES = 256  # generous mean: 46 and a name such as images/frame_000000.PNG
@@ -171,16 +173,17 @@ class Archive:
         for info in infos:
             _check_name(info, where)
             _check_kind(info, where)
-            if info.filename in seen:
+            plain = str(PurePosixPath(info.filename))  # "./a" and "a//b" are "a" and "a/b"
+            if plain in seen:
                 raise InputError(
-                    f'{where} holds "{info.filename}" more than once: zip it again without '
+                    f'{where} holds "{_short(plain)}" more than once: zip it again without '
                     "duplicates."
                 )
-            seen.add(info.filename)
+            seen.add(plain)
             size += info.file_size
             packed += info.compress_size
             _check_ratio(
-                info.file_size, info.compress_size, f'"{info.filename}" in {where}', limits
+                info.file_size, info.compress_size, f'"{_short(info.filename)}" in {where}', limits
             )
             if not info.is_dir():
                 entries[info.filename] = Entry(info.filename, info.file_size, info.compress_size)
@@ -190,7 +193,7 @@ class Archive:
                 "export a smaller part or raise MAX_ARCHIVE_BYTES."
             )
         _check_ratio(size, packed, where, limits)
-        _check_overlap(infos, where)
+        _check_overlap(infos, self._zip.start_dir, where)
         return entries
 
 
@@ -202,8 +205,8 @@ def _check_name(info: zipfile.ZipInfo, where: str) -> None:
         drive = len(raw) > 1 and raw[1] == ":"
         if not raw or raw.startswith("/") or drive or ".." in parts or "\\" in raw or "\0" in raw:
             raise InputError(
-                f'{where} holds a file named "{raw}", which points outside the archive or is '
-                "written with a backslash: zip it again with plain relative names."
+                f'{where} holds a file named "{_short(raw)}", which points outside the archive or '
+                "is written with a backslash: zip it again with plain relative names."
             )
 
 
@@ -214,11 +217,11 @@ def _check_kind(info: zipfile.ZipInfo, where: str) -> None:
     if kind not in (0, _FILE, _FOLDER):
         what = "a symbolic link" if kind == _SYMLINK else "no plain file"
         raise InputError(
-            f'"{info.filename}" in {where} is {what}: zip it again with plain files only.'
+            f'"{_short(info.filename)}" in {where} is {what}: zip it again with plain files only.'
         )
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise InputError(
-            f'"{info.filename}" in {where} is packed in a way that CVAT does not use: '
+            f'"{_short(info.filename)}" in {where} is packed in a way that CVAT does not use: '
             "zip it again with the usual deflate method."
         )
 
@@ -231,17 +234,27 @@ def _check_ratio(size: int, packed: int, what: str, limits: Limits) -> None:
         )
 
 
-def _check_overlap(infos: list[zipfile.ZipInfo], where: str) -> None:
+def _check_overlap(infos: list[zipfile.ZipInfo], directory: int, where: str) -> None:
     """Members that share packed bytes are how a small archive pretends to be a large one."""
     end = 0
     for info in sorted(infos, key=lambda each: each.header_offset):
         if info.header_offset < end:
-            raise InputError(f"{where} holds files that overlap: fetch the archive again.")
-        end = info.header_offset + _LOCAL_HEADER_BYTES + info.compress_size
+            raise _overlap(where)
+        name = len(info.orig_filename)  # characters; at least as many bytes
+        end = info.header_offset + _LOCAL_HEADER_BYTES + name + info.compress_size
+    if end > directory:
+        raise _overlap(where)
+
+
+def _overlap(where: str) -> InputError:
+    return InputError(f"{where} holds files that overlap: fetch the archive again.")
 
 
 def _check_directory_size(path: Path, limits: Limits) -> None:
-    """Refuse a directory of too many members before it is read into memory."""
+    """Refuse a directory of too many members before zipfile makes an object of each.
+
+    What the end records state is not believed: the entries are counted.
+    """
     tail_size = 65535 + _END_RECORD.size + _END64_LOCATOR.size
     with path.open("rb") as file:
         length = file.seek(0, 2)
@@ -251,18 +264,41 @@ def _check_directory_size(path: Path, limits: Limits) -> None:
         if at < 0 or len(tail) - at < _END_RECORD.size:
             raise _damaged(path)
         members, size = _END_RECORD.unpack_from(tail, at)[4:6]
+        end = length - len(tail) + at
         locator = at - _END64_LOCATOR.size
         if locator >= 0 and tail.startswith(b"PK\6\7", locator):
             offset = _END64_LOCATOR.unpack_from(tail, locator)[2]
-            if offset + _END64_RECORD.size > length:
+            end -= _END64_LOCATOR.size + _END64_RECORD.size
+            # Readers differ in where they look for it; here there is one place only.
+            if offset != end:
                 raise _damaged(path)
             file.seek(offset)
             record = _END64_RECORD.unpack(file.read(_END64_RECORD.size))
             members, size = record[7], record[8]
-    if members > limits.archive_members:
-        raise _too_many(path.name, members, limits)
-    if size > limits.archive_members * _DIRECTORY_ENTRY_BYTES + 2**20:
-        raise _too_many(path.name, size // _DIRECTORY_ENTRY_BYTES, limits)
+        if members > limits.archive_members:
+            raise _too_many(path.name, members, limits)
+        if size > limits.archive_members * _DIRECTORY_ENTRY_BYTES + 2**20:
+            raise _too_many(path.name, size // _DIRECTORY_ENTRY_BYTES, limits)
+        if size > end:
+            raise _damaged(path)
+        file.seek(end - size)
+        count = _count(file.read(size))
+    if count > limits.archive_members:
+        raise _too_many(path.name, count, limits)
+
+
+def _count(directory: bytes) -> int:
+    """How many entries a zip's directory really has; what cannot be read ends it."""
+    count = at = 0
+    while directory.startswith(b"PK\1\2", at) and at + _ENTRY_BYTES <= len(directory):
+        at += _ENTRY_BYTES + sum(_NAME_LENGTHS.unpack_from(directory, at + _LENGTHS_AT))
+        count += 1
+    return count
+
+
+def _short(name: str) -> str:
+    """A member's name for a sentence, which ends with what to do."""
+    return one_line(name, 100)
 
 
 def _too_many(where: str, count: int, limits: Limits) -> InputError:

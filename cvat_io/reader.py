@@ -6,6 +6,7 @@ import io
 import re
 import struct
 import warnings
+import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,8 +22,8 @@ from cvat_io.meta import parse_meta
 from cvat_io.model import MaskShape, Meta, OtherTrack
 from cvat_io.readahead import ReadAhead
 from cvat_io.shapes import Note, Oddity, images_format, read_tracks
-from cvat_io.xmlstream import Bounded, Source, empty, events
-from errors import InputError
+from cvat_io.xmlstream import Metered, Source, empty, events
+from errors import InputError, one_line
 
 ANNOTATIONS = "annotations.xml"
 _VIDEO_IMAGE = re.compile(r"images/frame_([0-9]{6,9})\.png", re.IGNORECASE)
@@ -31,6 +32,13 @@ _PNG_HEAD = struct.Struct(">8s4x4s2L")
 _META_BYTES = 1 << 24  # of XML before the first track; thousands of labels are far less
 _AHEAD_FROM_BYTES = 1 << 22  # a smaller file is read before a thread has started
 _HEAD_BYTES = 1 << 20  # of an image file: enough to learn its size
+_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF")  # those that frames are read from
+
+# Pillow trips over what it does not check.
+_DAMAGED = (
+    OSError, SyntaxError, ValueError, EOFError, zlib.error, struct.error,
+    LookupError, TypeError, AttributeError, ArithmeticError,
+)  # fmt: skip
 
 
 class Export:
@@ -133,6 +141,8 @@ def open_export(path: Path, limits: Limits) -> Export:
     try:
         if archive is not None and ANNOTATIONS not in archive.entries:
             raise other_archive(archive)
+        if archive is not None:
+            _require_one(archive)
         return Export(path, archive, ANNOTATIONS if archive is not None else path.name)
     except BaseException:
         if archive is not None:
@@ -140,18 +150,28 @@ def open_export(path: Path, limits: Limits) -> Export:
         raise
 
 
+def _require_one(archive: Archive) -> None:
+    """Refuse a second annotations.xml that differs in case only: nobody knows which is meant."""
+    twin = next((n for n in archive.entries if n.lower() == ANNOTATIONS != n), None)
+    if twin is not None:
+        raise InputError(
+            f'{archive.path.name} holds both "{ANNOTATIONS}" and "{twin}": zip it again with one '
+            "of them."
+        )
+
+
 def _size_by_pillow(head: bytes, name: str) -> tuple[int, int]:
     try:
         with warnings.catch_warnings():
             # Large pictures are our own limits' business, damaged EXIF data is nobody's.
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(head)) as image:
+            with Image.open(io.BytesIO(head), formats=_FORMATS) as image:
                 return image.size
     except Image.DecompressionBombError as exc:
         raise InputError(
             f'The image "{name}" has far too many pixels: scale the video down.'
         ) from exc
-    except (OSError, ValueError, SyntaxError, EOFError, OverflowError, struct.error) as exc:
+    except _DAMAGED as exc:
         raise InputError(
             f'The image "{name}" is damaged or no image: export again with images.'
         ) from exc
@@ -191,7 +211,7 @@ def _open_archive(path: Path, limits: Limits) -> Archive | None:
 def _read_meta(source: Source, where: str) -> Meta:
     """Read the head, and look at what stands behind it: tracks or images."""
     meta = None
-    source = Bounded(
+    source = Metered(
         source,
         _META_BYTES,
         f"{where} has a head (<meta>) of more than {_META_BYTES >> 20} MiB: export it again from "
@@ -264,9 +284,12 @@ def _list_by_order(names: list[str], meta: Meta) -> dict[int, str]:
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
-    """A sort key that puts img2 before img10."""
+    """A sort key that puts img2 before img10, however many digits a name has."""
     pieces = re.split(r"([0-9]+)", name)
-    return [(int(piece), "") if piece.isdecimal() else (-1, piece) for piece in pieces]
+    for at in range(1, len(pieces), 2):
+        pieces[at] = pieces[at].lstrip("0")
+    # Numbers of equal length compare as their digits do.
+    return [(len(p), p) if at % 2 else (-1, p) for at, p in enumerate(pieces)]
 
 
 def _extra_xml(archive: Archive) -> tuple[str, ...]:
@@ -274,7 +297,7 @@ def _extra_xml(archive: Archive) -> tuple[str, ...]:
     if not extra:
         return ()
     return (
-        f'Besides annotations.xml the archive holds "{extra[0]}"'
+        f'Besides annotations.xml the archive holds "{one_line(extra[0], 100)}"'
         + (f" and {len(extra) - 1} more XML files" if len(extra) > 1 else "")
         + ": only annotations.xml is read (CVAT itself would import all of them).",
     )

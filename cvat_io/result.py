@@ -7,17 +7,19 @@ and all other tracks as they were in the export. The zip's comment carries a not
 from __future__ import annotations
 
 import re
-import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from config import Limits
+from cvat_io.archive import Archive
 from cvat_io.atomic import replacing
 from cvat_io.model import MaskShape, OtherTrack
 from cvat_io.note import pack_note, unpack_note
 from cvat_io.reader import ANNOTATIONS, Export
 from cvat_io.tracktext import FOOT, HEAD, mask_tracks
 from cvat_io.zipwrite import write_zip
+from errors import InputError
 
 
 def write_result(
@@ -36,9 +38,9 @@ def write_result(
 def read_note(path: Path) -> dict[str, Any] | None:
     """Return the note in a result's comment; None when the file is no zip of ours."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with Archive(path, Limits()) as archive:
             return unpack_note(archive.comment)
-    except (OSError, zipfile.BadZipFile):
+    except (OSError, InputError):
         return None
 
 

@@ -115,7 +115,9 @@ def _slowly(text: str, area: int) -> RunLengths:
         except ValueError:
             raise ValueError(f'hold "{piece.strip()[:20]}", which is no whole number') from None
         if number < 0:
-            raise ValueError(f"hold the negative number {number}")
+            raise ValueError(f"hold the negative number {piece.strip()[:20]}")
+        if number >= 2**31:
+            raise ValueError(f"add up to more than the {area} pixels of its box")
         runs.append(number)
     total = sum(runs)
     if total != area:

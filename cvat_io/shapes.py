@@ -16,11 +16,15 @@ from lxml import etree
 
 from cvat_io.model import Mask, MaskShape, Meta, OtherTrack, RunLengths
 from cvat_io.runtext import parse_many, parse_rle
-from cvat_io.xmlstream import Source, attributes, empty, events, free, serialize
+from cvat_io.xmlstream import Metered, Source, attributes, empty, events, free, serialize
 from errors import InputError
 
 _BATCH_CHARACTERS = 1 << 15  # run lengths that are parsed at once: their arrays stay in the cache
 _FREE_EVERY = 256  # shapes
+_FREE_BYTES = 1 << 20
+_SHAPE_BYTES = 1 << 24  # of XML in one shape; run lengths have at most 10 MB
+_TRACK_BYTES = 1 << 28  # of XML in one track that is kept as it is
+_WHOLE = range(-(2**31), 2**31)  # what CVAT's database holds as a whole number
 _NUMBERS = ("left", "top", "width", "height", "z_order", "occluded")
 
 
@@ -70,6 +74,12 @@ def read_tracks(
     batch = _Batch(note, with_masks)
     track: _Track | None = None
     top = ""
+    shapes = 0
+    source = Metered(
+        source,
+        _SHAPE_BYTES,
+        f"{where} has a shape of more than {_SHAPE_BYTES >> 20} MiB: export it again from CVAT.",
+    )
     try:
         for event, element, depth in events(source, where):
             if event == "start":
@@ -81,6 +91,10 @@ def read_tracks(
                         track = _Track(element, meta, labels, batch, note)
             elif depth == 3 and track is not None:
                 track.add(element)
+                shapes += 1
+                if shapes % _FREE_EVERY == 0 or source.held > _FREE_BYTES:
+                    free(element)
+                source.let_go()
                 if batch.full:
                     yield from batch.take()
             elif depth == 2:
@@ -88,10 +102,12 @@ def read_tracks(
                     track.end()
                     track = None
                 free(element)
+                source.let_go()
                 if batch.full:
                     yield from batch.take()
             elif track is None:
                 free(element)
+                source.let_go()
         yield from batch.take()
     finally:
         source.close()
@@ -174,17 +190,22 @@ class _Track:
         batch: _Batch,
         note: Note,
     ) -> None:
-        self.id = element.get("id", "?")
+        self.id = element.get("id", "?")[:40]
         label = element.get("label")
         if label is None:
             raise InputError(f'Track {self.id} has no "label": export it again from CVAT.')
         if label not in labels:
             raise InputError(
-                f'Track {self.id} has the label "{label}", which the file does not define: '
+                f'Track {self.id} has the label "{label[:80]}", which the file does not define: '
                 "export it again from CVAT."
             )
         self.label = label
         self._attributes = attributes(element)
+        if any(name.startswith("{") for name, _ in self._attributes):
+            raise InputError(
+                f"Track {self.id} has an attribute with a name space, which CVAT never writes: "
+                "export it again from CVAT."
+            )
         self._source = element.get("source", "manual")
         self._group = self._whole(element, "group_id", -1) if "group_id" in element.attrib else 0
         self._meta = meta
@@ -193,13 +214,13 @@ class _Track:
         self._note = note
         self._of_masks: bool | None = None  # unknown before the first key shape
         self._opened = False
-        self._shapes = 0
         self._kind = ""
         self._frames: list[int] = []
         self._parts: list[bytes] = []
+        self._bytes = 0  # of all parts
 
     def add(self, element: etree._Element) -> None:
-        """Take a shape that has ended, and free it."""
+        """Take a shape that has ended, and empty it."""
         tag = element.tag
         frame = self._frame(element) if tag != "track" else -1
         key = tag != "track" and self._flag(element, "keyframe")
@@ -211,10 +232,7 @@ class _Track:
             self._note(Oddity.LOST_SHAPE, frame, self.id)
         elif self._batch.with_masks:
             self._mask(element, frame)
-        self._shapes += 1
         empty(element)
-        if self._shapes % _FREE_EVERY == 0:
-            free(element)
 
     def end(self) -> None:
         """Hand on a track that is none of masks."""
@@ -248,6 +266,8 @@ class _Track:
             for name in _NUMBERS:
                 self._whole(element, name, frame)  # says which one it is
             raise
+        if z_order not in _WHOLE:
+            raise self._no_number("z_order", get("z_order", ""), frame)
         rle = get("rle")
         if rle is None:
             raise self._missing(element, "rle")
@@ -269,6 +289,12 @@ class _Track:
                 if shape.get("frame") is not None:
                     self._frame(shape)
         self._parts.append(serialize(element))
+        self._bytes += len(self._parts[-1])
+        if self._bytes > _TRACK_BYTES:
+            raise InputError(
+                f"Track {self.id} has more than {_TRACK_BYTES >> 20} MiB of shapes: split it in "
+                "CVAT and export again."
+            )
 
     def _frame(self, element: etree._Element) -> int:
         text = element.get("frame")
@@ -278,6 +304,8 @@ class _Track:
             frame = int(text)
         except ValueError:
             raise self._no_number("frame", text, -1) from None
+        if frame not in _WHOLE:
+            raise self._no_number("frame", text, -1)
         # Shapes between key shapes are dropped by CVAT's importer: only key shapes must fit.
         if frame not in self._frames_valid and element.get("keyframe") != "0":
             valid = self._frames_valid
@@ -299,16 +327,23 @@ class _Track:
         if text is None:
             raise self._missing(element, name)
         try:
-            return int(text)
+            number = int(text)
         except ValueError:
             raise self._no_number(name, text, frame) from None
+        if number not in _WHOLE:
+            raise self._no_number(name, text, frame)
+        return number
 
     def _check_box(self, frame: int, left: int, top: int, width: int, height: int) -> None:
         frame_width, frame_height = self._meta.width, self._meta.height
-        inside = left >= 0 and top >= 0 and width >= 1 and height >= 1
+        inside = 0 <= left < 2**31 and 0 <= top < 2**31 and width >= 1 and height >= 1
         if frame_width is not None and frame_height is not None:
             inside = inside and left + width <= frame_width and top + height <= frame_height
         if not inside or width * height >= 2**31:
+            box = {"left": left, "top": top, "width": width, "height": height}
+            for name, value in box.items():
+                if value not in _WHOLE:
+                    raise self._no_number(name, str(value), frame)
             size = f" of {frame_width} x {frame_height}" if frame_width is not None else ""
             raise InputError(
                 f"The mask on frame {frame} in track {self.id} has a box ({width} x {height} at "
@@ -317,15 +352,15 @@ class _Track:
 
     def _missing(self, element: etree._Element, name: str) -> InputError:
         return InputError(
-            f"A {element.tag} on frame {element.get('frame', '?')} in track {self.id} has no "
-            f'"{name}": export it again from CVAT.'
+            f"A {element.tag[:40]} on frame {element.get('frame', '?')[:20]} in track {self.id} "
+            f'has no "{name}": export it again from CVAT.'
         )
 
     def _no_number(self, name: str, text: str, frame: int) -> InputError:
         place = f" on frame {frame}" if frame >= 0 else ""
         return InputError(
-            f'Track {self.id} has "{text[:20]}" as "{name}"{place}, where a whole number belongs: '
-            "export it again from CVAT."
+            f'Track {self.id} has "{text[:20]}" as "{name}"{place}, where a whole number (of at '
+            f"most {_WHOLE[-1]}) belongs: export it again from CVAT."
         )
 
 

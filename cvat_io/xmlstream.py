@@ -25,22 +25,31 @@ class Source(Protocol):
         ...
 
 
-class Bounded:
-    """A source that gives at most `limit` bytes, then raises InputError with `sentence`."""
+class Metered:
+    """A source that bounds how much of it a consumer holds at once, whatever the file's size.
 
-    def __init__(self, source: Source, limit: int, sentence: str) -> None:
+    The consumer calls `let_go` when it has freed what it read. Raises InputError when it has read
+    more than `most` bytes since.
+    """
+
+    def __init__(self, source: Source, most: int, sentence: str) -> None:
         """Stand before `source`; closing goes through."""
         self._source = source
-        self._left = limit
+        self._most = most
         self._sentence = sentence
+        self.held = 0  # bytes read since the last `let_go`
 
     def read(self, size: int = -1, /) -> bytes:
         """Return up to `size` bytes, b"" at the end."""
         data = self._source.read(size)
-        self._left -= len(data)
-        if self._left < 0:
+        self.held += len(data)
+        if self.held > self._most:
             raise InputError(self._sentence)
         return data
+
+    def let_go(self) -> None:
+        """Count anew."""
+        self.held = 0
 
     def close(self) -> None:
         """Close the source."""
@@ -121,8 +130,8 @@ def _check_root(root: etree._Element, where: str) -> None:
         )
     if root.tag != "annotations":
         raise InputError(
-            f"{where} is no CVAT annotation file (its root is <{root.tag}>): export the task or "
-            'the job as "CVAT for video 1.1".'
+            f"{where} is no CVAT annotation file (its root is <{root.tag[:40]}>): export the task "
+            'or the job as "CVAT for video 1.1".'
         )
 
 

@@ -19,7 +19,14 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import URL, Connection, Double, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    SQLAlchemyError,
+)
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -32,6 +39,18 @@ from errors import SettingsError
 CONNECT_SECONDS = 5  # a PostgreSQL that does not answer for so long is away
 BUSY_SECONDS = 30  # how long a writer waits for its turn
 FROZEN_SECONDS = 15  # PostgreSQL ends a transaction whose process stopped in the middle of its turn
+AWAY = (OperationalError, InterfaceError, InternalError)
+"""What is raised while the database cannot be reached or cannot write: trying again may help."""
+
+_LIMITS = {
+    "connect_timeout": CONNECT_SECONDS,
+    # A machine that went away without a word, or behind a cut cable: by default the system keeps
+    # such a connection for a quarter of an hour, when idle for hours.
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,  # milliseconds
+}
 _TURN = 0x6D61736B72656C61  # "maskrela": our number among PostgreSQL's advisory locks
 _WRITE = "relay_write"
 _POSTGRESQL = "postgresql+psycopg"  # the driver that we ship, whatever an address says
@@ -150,10 +169,10 @@ def upgrade(engine: Engine) -> None:
 
 def _engine(url: URL) -> Engine:
     if url.get_backend_name() != "sqlite":
-        # An address may ask for another time to connect in.
-        timeout = {} if "connect_timeout" in url.query else {"connect_timeout": CONNECT_SECONDS}
+        # An address may ask for other times.
+        limits = {name: value for name, value in _LIMITS.items() if name not in url.query}
         engine = create_engine(
-            url, connect_args=timeout, pool_pre_ping=True, pool_size=5, max_overflow=20
+            url, connect_args=limits, pool_pre_ping=True, pool_size=5, max_overflow=20
         )
         event.listen(engine, "connect", _on_postgresql_connect)
         return engine

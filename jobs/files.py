@@ -130,6 +130,15 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def has_frames(span_file: Path, frames: int) -> bool:
+    """Whether a finished span's file is there and has the records of so many frames."""
+    try:
+        with span_file.open("rb") as file:
+            return sum(line.startswith(b'{"frame"') for line in file) >= frames if frames else True
+    except OSError:
+        return False
+
+
 def hash_file(path: Path) -> str:
     """The SHA-256 of a file's content, in hexadecimal."""
     state = sha256()

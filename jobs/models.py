@@ -20,6 +20,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -43,7 +44,10 @@ class Base(DeclarativeBase):
 
 
 class Counter(Base):
-    """One row per counter; its row lock puts writers in the order in which they commit."""
+    """One row per counter; `changed`'s lock puts writers in the order in which they commit.
+
+    The others are what has happened since the database was made (see `jobs.tally`).
+    """
 
     __tablename__ = "counters"
 
@@ -60,6 +64,7 @@ class Job(Base):
     """
 
     __tablename__ = "jobs"
+    __table_args__ = (Index("ix_jobs_shown", "deleted", "state", "updated"),)
 
     id: Mapped[str] = mapped_column(String(80), primary_key=True)
     name: Mapped[str] = mapped_column(Text)
@@ -70,13 +75,13 @@ class Job(Base):
     revision: Mapped[int] = mapped_column(Integer, default=0)  # the latest one; 0 before the first
     run: Mapped[int | None] = mapped_column(Integer)  # the latest one on the latest revision
     runs_made: Mapped[int] = mapped_column(Integer, default=0)
+    state: Mapped[str] = mapped_column(String(12), default="ready")  # kept by jobs.store.touch
 
 
 class Revision(Base):
     """One uploaded export. `file` is empty when it was refused: then only the sentence stays."""
 
     __tablename__ = "revisions"
-
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
     number: Mapped[int] = mapped_column(Integer, primary_key=True)
     sha256: Mapped[str] = mapped_column(String(64))
@@ -97,6 +102,21 @@ class Run(Base):
         ForeignKeyConstraint(
             ["job_id", "revision"], ["revisions.job_id", "revisions.number"], ondelete="CASCADE"
         ),
+        # The order in which runs are served; see worker.leases.
+        Index(
+            "ix_runs_next",
+            "priority",
+            "leased",
+            "id",
+            postgresql_where=text("open"),
+            sqlite_where=text("open"),
+        ),
+        Index(
+            "ix_runs_waiting",
+            "waiting_since",
+            postgresql_where=text("open"),
+            sqlite_where=text("open"),
+        ),
         {"sqlite_autoincrement": True},
     )
 
@@ -111,6 +131,10 @@ class Run(Base):
     engine: Mapped[str] = mapped_column(String(80))
     ignore_labels: Mapped[list[str]] = mapped_column(JSON)
     parallel_spans: Mapped[int] = mapped_column(Integer, default=0)
+    priority: Mapped[int] = mapped_column(Integer, default=2)  # Priority.rank
+    leased: Mapped[int] = mapped_column(Integer, default=0)  # spans that are leased now
+    open: Mapped[bool] = mapped_column(Boolean, default=False)  # whether a span can be claimed now
+    waiting_since: Mapped[float | None] = mapped_column(Double)  # while open: for a worker
     plan: Mapped[str] = mapped_column(Text, deferred=True)
     frames_total: Mapped[int] = mapped_column(Integer, default=0)
     created: Mapped[float] = mapped_column(Double)
@@ -130,7 +154,13 @@ class Span(Base):
     __tablename__ = "spans"
     __table_args__ = (
         UniqueConstraint("run_id", "ordinal"),
-        Index("ix_spans_state_run", "state", "run_id"),
+        Index("ix_spans_run_state", "run_id", "state", "ordinal"),
+        Index(
+            "ix_spans_lease",
+            "lease_until",
+            postgresql_where=text("state = 'leased'"),
+            sqlite_where=text("state = 'leased'"),
+        ),
         {"sqlite_autoincrement": True},
     )
 
@@ -176,6 +206,50 @@ class Worker(Base):
     device: Mapped[str] = mapped_column(Text)
     last_seen: Mapped[float] = mapped_column(Double)
     doing: Mapped[str] = mapped_column(Text, default="")
+    trouble: Mapped[str] = mapped_column(Text, default="")  # why it waits, such as a full disk
+    gpu_bytes: Mapped[int | None] = mapped_column(BigInteger)  # in use on its device
+    gpu_bytes_total: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class Token(Base):
+    """A key of one person or program; only its digest is kept."""
+
+    __tablename__ = "tokens"
+
+    name: Mapped[str] = mapped_column(String(80), primary_key=True)
+    role: Mapped[str] = mapped_column(String(12))  # viewer, annotator or admin
+    digest: Mapped[str] = mapped_column(String(64), unique=True)  # SHA-256, hexadecimal
+    created: Mapped[float] = mapped_column(Double)
+    last_used: Mapped[float | None] = mapped_column(Double)
+    revoked: Mapped[float | None] = mapped_column(Double)
+
+
+class Audit(Base):
+    """One action of a person or program: who did what, to which job."""
+
+    __tablename__ = "audits"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(_Key, primary_key=True, autoincrement=True)
+    at: Mapped[float] = mapped_column(Double, index=True)
+    actor: Mapped[str] = mapped_column(Text)
+    action: Mapped[str] = mapped_column(String(40))
+    job_id: Mapped[str] = mapped_column(String(80), default="")  # may be deleted since
+    detail: Mapped[str] = mapped_column(Text, default="")
+
+
+class PartialUpload(Base):
+    """An archive that arrives in pieces; its bytes lie in DATA_DIR/uploads under its id."""
+
+    __tablename__ = "uploads"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    name: Mapped[str] = mapped_column(Text)
+    bytes: Mapped[int] = mapped_column(BigInteger)  # announced
+    created: Mapped[float] = mapped_column(Double)
+    updated: Mapped[float] = mapped_column(Double, index=True)
+    job_id: Mapped[str] = mapped_column(String(80), default="")  # once it is taken in
+    error: Mapped[str] = mapped_column(Text, default="")  # why it was not
 
 
 class Notice(Base):

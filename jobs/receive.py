@@ -7,18 +7,22 @@ its bytes are not kept. What is no archive at all leaves nothing behind.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
+from sqlalchemy.orm import Session
+
 from config import Settings
 from cvat_io.check import Inspection, inspect, require_trackable
 from errors import InputError
+from jobs import audit
 from jobs.db import Database
-from jobs.files import CHUNK, JobFiles, sync_folder
+from jobs.files import CHUNK, JobFiles, copy_atomically, hash_file, sync_folder
+from jobs.locks import locked
 from jobs.models import Job
 from jobs.store import (
     Received,
@@ -29,6 +33,7 @@ from jobs.store import (
     latest_revision,
     touch,
 )
+from jobs.store_runs import drop_paused
 from jobs.views import LabelView
 
 _ENDINGS = (".zip", ".xml")
@@ -46,6 +51,14 @@ _NO_SUMMARY: dict[str, Any] = {
     "labels": [],
     "warnings": [],
 }
+
+
+Settle = Callable[[Session, str], None]
+"""Notes that an upload became (or is) the latest revision of a job, in the same transaction."""
+
+
+class TooLargeError(InputError):
+    """More bytes than are taken (HTTP 413)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +86,15 @@ class Receiver:
         .xml, for too many or too few bytes, and for a body that is no archive at all.
         """
         source = archive_name(name)
-        with self.spooled(source, stream, length) as upload:
-            return self.register(source, upload)
+        with self.spooled(source, stream, length) as upload, self._turn(source):
+            return self._register(source, upload, _told(source, upload, _settle_nothing))
 
     @contextmanager
     def spooled(self, source: str, stream: BinaryIO, length: int | None = None) -> Iterator[Upload]:
         """The stream's bytes on disk and hashed, for as long as the block lasts."""
         limit = self._settings.limits.archive_bytes
-        if length is not None and length > limit:
-            raise _too_large(source, limit)
+        if length is not None:
+            require_size(source, length, limit)
         # The ending is kept, since readers go by it.
         path = self._files.temporary(Path(source).suffix.lower())
         try:
@@ -104,10 +117,46 @@ class Receiver:
             path.unlink(missing_ok=True)
 
     def register(self, source: str, upload: Upload) -> str:
-        """Record the upload as a new revision of its job, unless it is the one already there."""
+        """Record the upload as a new revision of its job, unless it is the one already there.
+
+        No person sent it: it was found.
+        """
+        with self._turn(source):
+            return self._register(source, upload, _settle_nothing)
+
+    def take_in(self, source: str, path: Path, settle: Settle) -> str:
+        """Take in an archive that lies whole on our own disk; returns its job's id.
+
+        `path` keeps its bytes, so that after a crash this can be called again; `settle` is called
+        in the transaction that makes them a revision. Raises InputError for what is no archive.
+        """
+        with self._turn(source):
+            link = self._files.temporary(Path(source).suffix.lower())
+            try:
+                _link_or_copy(path, link)
+                upload = Upload(link, hash_file(link), link.stat().st_size)
+                return self._register(source, upload, _told(source, upload, settle))
+            finally:
+                link.unlink(missing_ok=True)
+
+    @contextmanager
+    def _turn(self, source: str) -> Iterator[None]:
+        """Let uploads of one job become revisions in the order in which their last bytes came.
+
+        Hashing and looking through a large one takes longer than a small one that ends after it.
+        """
+        job_id = job_id_for(Path(source).stem)
+        # As many locks as ever needed, and not one for every job: they are never removed.
+        number = sha256(job_id.encode()).hexdigest()[:2]
+        folder = self._settings.data_dir / "uploads"
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(folder / f"turn-{number}.lock", wait=True):
+            yield
+
+    def _register(self, source: str, upload: Upload, settle: Settle) -> str:
         require_archive(source, upload)
         job_id = job_id_for(Path(source).stem)
-        if self._is_known(job_id, upload):
+        if self._is_known(job_id, upload, settle):
             return job_id
         found, refused = self._inspect(upload)
         suffix = Path(source).suffix.lower()
@@ -123,10 +172,10 @@ class Receiver:
         )
         if found is not None and not refused:
             received = self._judge(received, found)
-        self._record(received, upload)
+        self._record(received, upload, settle)
         return job_id
 
-    def _is_known(self, job_id: str, upload: Upload) -> bool:
+    def _is_known(self, job_id: str, upload: Upload, settle: Settle) -> bool:
         """Whether the job's latest revision is this very content (and was taken)."""
         with self._database.write() as session:
             job = session.get(Job, job_id)
@@ -136,6 +185,7 @@ class Receiver:
             # A database that outlived its DATA_DIR (or moved without it) gets the file back.
             if not (self._files.revision(job_id, latest.number) / latest.file).is_file():
                 self._keep(upload, job_id, latest.number, latest.file)
+            settle(session, job_id)
             touch(session, job_id, log=_unchanged(latest.number), progress=True)
             return True
 
@@ -158,8 +208,9 @@ class Receiver:
             return replace(received, refused=str(exc), file="")
         return received
 
-    def _record(self, received: Received, upload: Upload) -> None:
+    def _record(self, received: Received, upload: Upload, settle: Settle) -> None:
         with self._database.write() as session:
+            settle(session, received.job_id)
             job = claim_job_row(session, received.job_id, received.name)
             latest = latest_revision(session, job)
             if (
@@ -169,6 +220,7 @@ class Receiver:
             ):
                 touch(session, job.id, log=_unchanged(latest.number), progress=True)
                 return
+            drop_paused(session, job)
             taken = self._files.last_revision(job.id)
             number = add_revision(session, job, received, taken)
             if received.file:
@@ -182,6 +234,12 @@ class Receiver:
         folder.mkdir(parents=True, exist_ok=True)
         upload.path.replace(folder / name)
         sync_folder(folder)
+
+
+def require_size(source: str, length: int, limit: int) -> None:
+    """Raise TooLargeError for an announced length beyond `limit`, both in bytes."""
+    if length > limit:
+        raise _too_large(source, limit)
 
 
 def archive_name(name: str) -> str:
@@ -244,8 +302,30 @@ def _unchanged(number: int) -> str:
     return f"Received again without a change: revision {number} stays the latest."
 
 
-def _too_large(source: str, limit: int) -> InputError:
-    return InputError(
+def _told(source: str, upload: Upload, settle: Settle) -> Settle:
+    """Settle, and note in the audit that somebody sent it."""
+
+    def told(session: Session, job_id: str) -> None:
+        settle(session, job_id)
+        audit.record(session, "upload", job_id, f"{source}, {upload.bytes} bytes")
+
+    return told
+
+
+def _settle_nothing(_session: Session, _job_id: str) -> None:
+    """Of an upload that no row follows."""
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    """Give the bytes of `source` a second name, or copy them where the disk knows no links."""
+    with suppress(OSError):
+        os.link(source, target)
+        return
+    copy_atomically(source, target)
+
+
+def _too_large(source: str, limit: int) -> TooLargeError:
+    return TooLargeError(
         f"{source} is larger than the {limit} bytes that are taken: raise MAX_ARCHIVE_BYTES or "
         f"export fewer frames."
     )

@@ -6,26 +6,27 @@ Thread-safe. Methods raise InputError (NotFoundError, ConflictError) with the se
 from __future__ import annotations
 
 import logging
-import os
-import shutil
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sqlalchemy import select, text
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from config import Settings
 from errors import ConflictError, InputError, NotFoundError, one_line
-from jobs import broker, store, store_views, updates
+from jobs import audit, broker, store, store_runs, store_views, updates
 from jobs.db import open_database
-from jobs.files import JobFiles, stamp_of
+from jobs.figures import Figures
+from jobs.files import JobFiles, has_frames, stamp_of
 from jobs.models import ASSEMBLE, LEARN, Job, Run, Span
 from jobs.plan import RunInputs, plan_run
 from jobs.queue import Waker
 from jobs.receive import Receiver, archive_name
 from jobs.store_inputs import export_path
+from jobs.tokens import Tokens
+from jobs.uploads import Uploads
 from jobs.views import (
+    AuditView,
     Health,
     JobDetail,
     JobPage,
@@ -36,9 +37,9 @@ from jobs.views import (
     SpanState,
     WorkerView,
 )
+from jobs.vitals import Vitals
 
 AUTO = "auto"
-_MIN_FREE_BYTES = 64 * 2**20  # less free disk than this takes no work
 _MAX_WAKES = 8
 _log = logging.getLogger(__name__)
 
@@ -51,7 +52,10 @@ class Jobs:
         self.database = open_database(settings)
         self.files = JobFiles(settings.data_dir)
         self._receiver = Receiver(settings, self.database)
+        self.uploads = Uploads(settings, self.database, self._receiver)
+        self.tokens = Tokens(self.database)
         self._waker = Waker(settings)
+        self._vitals = Vitals(settings, self.database, self._waker.state)
 
     def close(self) -> None:
         """Give back connections to database and broker."""
@@ -69,7 +73,7 @@ class Jobs:
         *,
         search: str = "",
         state: JobState | None = None,
-        limit: int = 200,
+        limit: int = 50,
         offset: int = 0,
     ) -> JobPage:
         """One page of jobs, the one that changed last first; `search` looks in ids and names."""
@@ -77,6 +81,11 @@ class Jobs:
             return store_views.list_jobs(
                 session, search=search, state=state, limit=limit, offset=offset
             )
+
+    def list_boxes(self, *, search: str = "", limit: int = 20) -> dict[JobState, JobPage]:
+        """The first page of every state at once; running jobs come with the spans of their run."""
+        with self.database.read() as session:
+            return store_views.list_boxes(session, search=search, limit=limit)
 
     def job(self, job_id: str) -> JobDetail:
         """One job with its history. Raises NotFoundError."""
@@ -92,6 +101,11 @@ class Jobs:
         """What people should know that belongs to no job, such as bad lines in updates.txt."""
         with self.database.read() as session:
             return store_views.notices(session)
+
+    def audit(self, last: int) -> tuple[AuditView, ...]:
+        """The `last` latest actions of people, oldest first."""
+        with self.database.read() as session:
+            return audit.latest(session, last)
 
     def changes(self, since: int) -> tuple[int, tuple[str, ...]]:
         """The new cursor, and the ids of jobs that changed or went after the cursor `since`."""
@@ -133,23 +147,16 @@ class Jobs:
         }
 
     def health(self) -> Health:
-        """Whether work can be taken; never raises."""
-        disk = self._disk()
-        count = 0
-        try:
-            with self.database.read() as session:
-                session.execute(text("SELECT 1"))
-                count = len(store_views.workers(session))
-            database = "ok"
-        except (OperationalError, InterfaceError) as exc:
-            database = f"the database does not answer ({exc.orig})"
-        return Health(
-            ready=database == "ok" and disk == "ok",
-            database=database,
-            disk=disk,
-            broker=self._waker.state(),
-            workers=count,
-        )
+        """Whether work can be taken; never raises, and answers within seconds."""
+        return self._vitals.health()
+
+    def figures(self) -> Figures | None:
+        """How much there is of everything, for /metrics; None while the database is away."""
+        return self._vitals.figures()
+
+    def disk_free_bytes(self) -> int | None:
+        """What is free on the disk of DATA_DIR; None while it cannot be asked."""
+        return self._vitals.disk_free_bytes()
 
     # -- changing --------------------------------------------------------------------------------
 
@@ -189,8 +196,9 @@ class Jobs:
                 raise ConflictError(
                     f"A new revision of job {job_id} has just arrived: start again to track it."
                 )
-            store.refuse_second_run(session, job)
-            number = store.add_run(session, job, planned, self.files.last_run(job_id))
+            store_runs.refuse_second_run(session, job)
+            number = store_runs.add_run(session, job, planned, self.files.last_run(job_id))
+            audit.record(session, "start", job_id, f"run {number}, {options.mode}")
             view = store_views.run_view(session, job_id, number)
         self._waker.wake(min(_MAX_WAKES, max(1, len(planned.plan.spans))))
         return view
@@ -198,14 +206,32 @@ class Jobs:
     def cancel(self, job_id: str) -> JobView:
         """Stop what is queued or running. Raises ConflictError when nothing is."""
         with self.database.write() as session:
-            store.cancel_runs(session, store.get_job(session, job_id))
+            store_runs.cancel_runs(session, store.get_job(session, job_id))
+            audit.record(session, "cancel", job_id)
             return store_views.job_view(session, job_id)
+
+    def pause(self, job_id: str) -> JobView:
+        """Let nobody go on with the latest run until `resume`. Raises ConflictError."""
+        with self.database.write() as session:
+            store_runs.pause_run(session, store.get_job(session, job_id))
+            audit.record(session, "pause", job_id)
+            return store_views.job_view(session, job_id)
+
+    def resume(self, job_id: str) -> RunView:
+        """Go on with a paused run. Raises ConflictError when there is none."""
+        with self.database.write() as session:
+            number = store_runs.resume_run(session, store.get_job(session, job_id))
+            audit.record(session, "resume", job_id, f"run {number}")
+            view = store_views.run_view(session, job_id, number)
+        self._waker.wake(min(_MAX_WAKES, max(1, len(view.spans))))
+        return view
 
     def retry(self, job_id: str) -> RunView:
         """Queue again what the latest failed or cancelled run did not finish."""
         with self.database.write() as session:
             job = store.get_job(session, job_id)
-            number = store.retry_run(session, job, self._lost_files(session, job))
+            number = store_runs.retry_run(session, job, self._lost_files(session, job))
+            audit.record(session, "retry", job_id, f"run {number}")
             view = store_views.run_view(session, job_id, number)
         self._waker.wake(min(_MAX_WAKES, max(1, len(view.spans))))
         return view
@@ -214,16 +240,20 @@ class Jobs:
         """Forget a job and remove its files; a run of it is stopped. Raises NotFoundError."""
         with self.database.write() as session:
             store.delete_job(session, store.get_job(session, job_id))
+            audit.record(session, "delete", job_id)
         self.files.remove_job(job_id)
 
-    def result_downloaded(self, job_id: str) -> None:
-        """Take the job's line out of updates.txt, since its result was fetched.
+    def result_downloaded(self, job_id: str, run: int | None = None) -> None:
+        """Note that the result of a run (by default the latest) was fetched.
+
+        The job's line is taken out of updates.txt.
 
         A file that cannot be rewritten is a notice, never an error: the result is fetched all the
         same. Raises NotFoundError.
         """
         with self.database.read() as session:
             name = store_views.job_view(session, job_id).name
+        audit.note(self.database, "download", job_id, "" if run is None else f"run {run}")
         notices: list[str] = []
         try:
             updates.remove_line(self.settings.downloads_path, f"{name}.zip")
@@ -243,7 +273,9 @@ class Jobs:
 
     # -- inside ----------------------------------------------------------------------------------
 
-    def _plan(self, job_id: str, options: RunOptions, *, starting: bool = False) -> store.NewRun:
+    def _plan(
+        self, job_id: str, options: RunOptions, *, starting: bool = False
+    ) -> store_runs.NewRun:
         if options.parallel_spans < 0:
             raise InputError("The number of parallel spans must be 0 (no limit) or more.")
         settings = self.settings
@@ -255,7 +287,7 @@ class Jobs:
             if revision.refused:
                 raise ConflictError(f"The export of job {job_id} was refused: {revision.refused}")
             if starting:
-                store.refuse_second_run(session, job)
+                store_runs.refuse_second_run(session, job)
             images = revision.number
             if not revision.summary["has_images"]:
                 images = store.images_revision(session, job_id, revision.summary) or images
@@ -284,7 +316,7 @@ class Jobs:
                 limits=settings.limits,
             )
         )
-        return store.NewRun(
+        return store_runs.NewRun(
             revision=revision.number,
             images_revision=images,
             previous_run=previous.number if previous is not None else None,
@@ -295,9 +327,9 @@ class Jobs:
         )
 
     def _lost_files(self, session: Session, job: Job) -> list[int]:
-        """Ordinals of finished spans of the job's current run whose file is gone."""
+        """Ordinals of finished spans of the job's current run whose file is gone, or torn."""
         rows = session.execute(
-            select(Span.ordinal, Span.file, Run.revision, Run.number)
+            select(Span.ordinal, Span.file, Span.frames_total, Run.revision, Run.number)
             .join(Run, Run.id == Span.run_id)
             .where(
                 Run.job_id == job.id,
@@ -309,15 +341,6 @@ class Jobs:
         )
         return [
             ordinal
-            for ordinal, file, revision, number in rows
-            if not (self.files.spans(job.id, revision, number) / file).is_file()
+            for ordinal, file, frames, revision, number in rows
+            if not has_frames(self.files.spans(job.id, revision, number) / file, frames)
         ]
-
-    def _disk(self) -> str:
-        try:
-            free = shutil.disk_usage(self.settings.data_dir).free
-        except OSError as exc:
-            return f"DATA_DIR {self.settings.data_dir} cannot be read ({exc.strerror})"
-        if not os.access(self.settings.data_dir, os.W_OK):
-            return f"DATA_DIR {self.settings.data_dir} cannot be written"
-        return "ok" if free >= _MIN_FREE_BYTES else f"only {free >> 20} MiB are free in DATA_DIR"

@@ -8,33 +8,49 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import case, delete, select, update
+from sqlalchemy import ColumnElement, case, delete, func, select, update
 from sqlalchemy.orm import Session
 
-from errors import ConflictError, NotFoundError
+from errors import NotFoundError
 from jobs.db import db_now
 from jobs.models import (
-    ASSEMBLE,
-    LEARN,
-    LEARN_ORDINAL,
     Counter,
     Event,
     Job,
     Notice,
     Revision,
     Run,
-    Span,
 )
-from jobs.plan import RunPlan
-from jobs.views import RunOptions, RunState, SpanState
-
-ACTIVE = (RunState.QUEUED.value, RunState.RUNNING.value)
+from jobs.views import JobState, RunState
 
 MAX_NOTICES = 20  # of one source
+
+STATE: ColumnElement[str] = func.coalesce(
+    select(
+        case(
+            (Revision.refused != "", JobState.FAILED.value),
+            (Run.id.is_(None), JobState.READY.value),
+            (Run.state == RunState.RUNNING.value, JobState.RUNNING.value),
+            (Run.state == RunState.DONE.value, JobState.COMPLETED.value),
+            (
+                Run.state.in_([RunState.QUEUED.value, RunState.PAUSED.value]),
+                JobState.QUEUED.value,
+            ),
+            else_=JobState.FAILED.value,
+        )
+    )
+    .select_from(Revision)
+    .outerjoin(Run, (Run.job_id == Revision.job_id) & (Run.number == Job.run))
+    .where(Revision.job_id == Job.id, Revision.number == Job.revision)
+    .correlate(Job)
+    .scalar_subquery(),
+    JobState.READY.value,
+)
+"""The box in which a job lies: it follows from its latest revision and that one's latest run."""
 
 _PLAIN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -55,7 +71,8 @@ def touch(session: Session, job_id: str, *, log: str = "", progress: bool = Fals
     """Tell readers that a job changed; call it last in a transaction.
 
     `log`: a line for the job's history. `progress`: only frames went on, so that the job keeps its
-    place among the jobs. Since writers take turns, numbers become visible in ascending order.
+    place among the jobs and its box. Since writers take turns, numbers become visible in ascending
+    order.
     """
     if log:
         session.add(Event(job_id=job_id, at=now(session), text=log))
@@ -69,6 +86,7 @@ def touch(session: Session, job_id: str, *, log: str = "", progress: bool = Fals
     values: dict[str, Any] = {"changed": changed}
     if not progress:
         values["updated"] = db_now()
+        values["state"] = STATE
     session.execute(
         update(Job)
         .where(Job.id == job_id)
@@ -177,151 +195,6 @@ def published_run(session: Session, job_id: str, number: int | None = None) -> R
     return session.scalars(wanted.order_by(Run.number.desc()).limit(1)).one_or_none()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewRun:
-    """A planned run that is to be queued."""
-
-    revision: int
-    images_revision: int
-    previous_run: int | None
-    options: RunOptions
-    engine: str
-    ignore_labels: frozenset[str]
-    plan: RunPlan
-
-
-def refuse_second_run(session: Session, job: Job) -> None:
-    """Raise ConflictError when a run of the job's latest revision is queued or running."""
-    run = current_run(session, job)
-    if run is not None and run.state in ACTIVE:
-        raise ConflictError(
-            f"Run {run.number} of job {job.id} is {run.state}: wait for it or cancel it first."
-        )
-
-
-def add_run(session: Session, job: Job, new: NewRun, taken: int = 0) -> int:
-    """Queue a run: learning, all its spans, and the writing of its result. Returns its number.
-
-    `taken`: the largest number for which there are files already (see `JobFiles.last_run`).
-    """
-    job.runs_made = max(job.runs_made, taken) + 1
-    job.run = job.runs_made
-    run = Run(
-        job_id=job.id,
-        number=job.run,
-        revision=new.revision,
-        images_revision=new.images_revision,
-        previous_run=new.previous_run,
-        state=RunState.QUEUED.value,
-        options=asdict(new.options),
-        engine=new.engine,
-        ignore_labels=sorted(new.ignore_labels),
-        parallel_spans=new.options.parallel_spans,
-        plan=new.plan.to_json(),
-        frames_total=new.plan.frames_total,
-        created=now(session),
-    )
-    session.add(run)
-    session.flush()
-    session.add_all(_spans_of(session, job, run, new.plan))
-    many = len(new.plan.spans)
-    touch(
-        session,
-        job.id,
-        log=f"Run {run.number} queued: {new.plan.frames_total} frames to compute in "
-        f"{many} span{'' if many == 1 else 's'}.",
-    )
-    return run.number
-
-
-def _spans_of(session: Session, job: Job, run: Run, plan: RunPlan) -> list[Span]:
-    """The spans of the plan; before them that of learning, after them that of the result."""
-    first, last = _range_of(session, job)
-    rows = [
-        (span.ordinal, span.start, span.stop, str(span.direction), span.frames_total)
-        for span in plan.spans
-    ]
-    if rows:
-        rows.insert(0, (LEARN_ORDINAL, first, last, LEARN, 0))
-    rows.append((len(plan.spans), first, last, ASSEMBLE, 0))
-    return [
-        Span(
-            run_id=run.id,
-            ordinal=ordinal,
-            start=start,
-            stop=stop,
-            direction=direction,
-            state=SpanState.QUEUED.value,
-            frames_total=frames,
-        )
-        for ordinal, start, stop, direction, frames in rows
-    ]
-
-
-def cancel_runs(session: Session, job: Job) -> None:
-    """Stop all runs of a job. Raises ConflictError when none is queued or running.
-
-    A raised fence is what stops a worker: its next heartbeat finds that the lease is not its own.
-    """
-    runs = session.scalars(select(Run).where(Run.job_id == job.id, Run.state.in_(ACTIVE))).all()
-    if not runs:
-        raise ConflictError(f"Nothing of job {job.id} is queued or running.")
-    for run in runs:
-        run.state = RunState.CANCELLED.value
-        run.finished = now(session)
-        run.error = "A person cancelled this run; finished spans are kept for a retry."
-    release_leases(session, [run.id for run in runs])
-    touch(session, job.id, log=f"Run {runs[-1].number} cancelled.")
-
-
-def release_leases(session: Session, run_ids: Sequence[int]) -> None:
-    """Take all leases of these runs away from their workers."""
-    session.execute(
-        update(Span)
-        .where(Span.run_id.in_(run_ids), Span.state == SpanState.LEASED.value)
-        .values(state=SpanState.QUEUED.value, fence=Span.fence + 1, lease_until=None)
-        .execution_options(synchronize_session=False)
-    )
-
-
-def retry_run(session: Session, job: Job, lost_files: Sequence[int]) -> int:
-    """Queue again what a failed or cancelled run did not finish. Returns the run's number.
-
-    `lost_files`: ordinals of finished spans whose file is gone. Raises ConflictError.
-    """
-    run = current_run(session, job)
-    revision = latest_revision(session, job)
-    if revision is not None and revision.refused:
-        raise ConflictError(f"The export of job {job.id} was refused: {revision.refused}")
-    if run is None or run.state not in (RunState.FAILED.value, RunState.CANCELLED.value):
-        raise ConflictError(
-            f"Job {job.id} has no failed or cancelled run: there is nothing to retry."
-        )
-    run.state = RunState.QUEUED.value
-    run.error, run.finished = "", None
-    # The result is always written anew: it is quick, and its span may have found the fault.
-    session.execute(
-        update(Span)
-        .where(
-            Span.run_id == run.id,
-            (Span.state != SpanState.DONE.value)
-            | (Span.direction == ASSEMBLE)
-            | Span.ordinal.in_(lost_files),
-        )
-        .values(
-            state=SpanState.QUEUED.value,
-            attempts=0,
-            frames_done=case((Span.ordinal.in_(lost_files), 0), else_=Span.frames_done),
-            fence=Span.fence + 1,
-            lease_until=None,
-            error="",
-        )
-        .execution_options(synchronize_session=False)
-    )
-    touch(session, job.id, log=f"Run {run.number} queued again; finished spans are kept.")
-    return run.number
-
-
 def delete_job(session: Session, job: Job) -> None:
     """Forget a job; what is left of its row only tells readers that it is gone."""
     session.execute(delete(Run).where(Run.job_id == job.id))
@@ -361,12 +234,6 @@ def current_run(session: Session, job: Job) -> Run | None:
     return session.scalars(
         select(Run).where(Run.job_id == job.id, Run.number == job.run)
     ).one_or_none()
-
-
-def _range_of(session: Session, job: Job) -> tuple[int, int]:
-    revision = latest_revision(session, job)
-    assert revision is not None
-    return revision.summary["first_frame"], revision.summary["last_frame"]
 
 
 def now(session: Session) -> float:

@@ -11,7 +11,7 @@ from config import Limits
 from jobs.files import JobFiles
 from jobs.models import LEARN, Revision, Run, Span
 from jobs.plan import RunInputs
-from jobs.store_views import options_from
+from jobs.run_views import options_from
 from jobs.views import Mode
 
 

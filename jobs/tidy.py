@@ -10,6 +10,7 @@ none, by that setting. Where no server runs, what is due stays due until the nex
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 from sqlalchemy import select
 
@@ -53,7 +54,10 @@ def _delete_archive(settings: Settings, run: Run, revision: Revision) -> str:
         _log.error("%s cannot be read (%s): %s stays.", result, exc.strerror, archive)
         return f"{revision.source} was kept: the published result cannot be read ({exc.strerror})."
     try:
-        if hash_file(archive) != revision.sha256:
+        before = _identity(archive)
+        tracked = hash_file(archive) == revision.sha256
+        # Reading a large one takes minutes, in which another may have taken its name.
+        if not tracked or _identity(archive) != before:
             return f"{revision.source} was kept: it is not the export that was tracked any more."
         archive.unlink()
     except FileNotFoundError:
@@ -61,3 +65,9 @@ def _delete_archive(settings: Settings, run: Run, revision: Revision) -> str:
     except OSError as exc:
         return f"{revision.source} could not be deleted from the downloads folder ({exc.strerror})."
     return f"{revision.source} deleted from the downloads folder, as asked for."
+
+
+def _identity(path: Path) -> tuple[int, int, int, int]:
+    """Which file this is, and in which state."""
+    found = path.stat()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

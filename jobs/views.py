@@ -14,7 +14,7 @@ class JobState(StrEnum):
     """The box of the dashboard in which a job lies; follows from its latest revision and run."""
 
     READY = "ready"  # a revision is here and waits for a person to start a run
-    QUEUED = "queued"  # a run waits for its first span to be claimed
+    QUEUED = "queued"  # a run waits for its first span to be claimed, or was paused
     RUNNING = "running"  # at least one span was claimed
     COMPLETED = "completed"  # the latest run published its result
     FAILED = "failed"  # the latest revision was refused, or the latest run failed or was cancelled
@@ -25,9 +25,10 @@ class RunState(StrEnum):
 
     QUEUED = "queued"
     RUNNING = "running"
+    PAUSED = "paused"  # a person holds it; finished frames are kept, and resuming goes on
     DONE = "done"  # the result is published and verified
-    FAILED = "failed"  # `error` says why; finished spans are kept for a retry
-    CANCELLED = "cancelled"  # a person stopped it; finished spans are kept
+    FAILED = "failed"  # `error` says why; finished frames are kept for a retry
+    CANCELLED = "cancelled"  # a person stopped it; finished frames are kept
 
 
 class SpanState(StrEnum):
@@ -60,6 +61,20 @@ class KeyFrames(StrEnum):
     PARTIAL = "partial"  # the human only looked at some objects: the others go on through it
 
 
+class Priority(StrEnum):
+    """Which run is served first when workers are scarce."""
+
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+    INTERACTIVE = "interactive"  # somebody sits in front of it and waits
+
+    @property
+    def rank(self) -> int:
+        """0 and up; the smaller, the earlier."""
+        return {"interactive": 0, "high": 1, "normal": 2, "low": 3}[self.value]
+
+
 MOST_SEED = 2**32 - 1
 
 
@@ -74,6 +89,7 @@ class RunOptions:
     `reuse_previous`: take the masks of the previous result instead of the export's.
     `delete_zip`: delete the archive in the downloads folder once the result is published.
     `seed`: of the random numbers that an engine draws while it learns, 0 to `MOST_SEED`.
+    `priority`: which run is served first when workers are scarce.
     """
 
     mode: Mode = Mode.INITIAL
@@ -85,6 +101,7 @@ class RunOptions:
     reuse_previous: bool = False
     delete_zip: bool = False
     seed: int = 0
+    priority: Priority = Priority.NORMAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,6 +237,44 @@ class WorkerView:
     device: str
     last_seen: float
     doing: str  # such as "job 264, frames 31 to 59"; empty when idle
+    trouble: str  # why it waits, such as a full disk; empty when all is well
+    gpu_bytes: int | None  # in use on its GPU, by whomever; None without one
+    gpu_bytes_total: int | None
+
+
+class Role(StrEnum):
+    """What the holder of a token may do; each role may also do what those before it may."""
+
+    VIEWER = "viewer"  # read
+    ANNOTATOR = "annotator"  # upload, start, cancel, retry, pause, resume
+    ADMIN = "admin"  # delete
+
+    def allows(self, needed: Role) -> bool:
+        """Whether this role may do what needs `needed`."""
+        order = tuple(Role)
+        return order.index(self) >= order.index(needed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenView:
+    """A token without its secret. Times are seconds since the epoch."""
+
+    name: str
+    role: Role
+    created: float
+    last_used: float | None
+    revoked: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditView:
+    """One action of a person: who did what, to which job (empty: to none)."""
+
+    at: float
+    actor: str
+    action: str
+    job_id: str
+    detail: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,11 @@ DATABASE_URL = os.environ.get("DATABASE_URL", "postgresql://root@127.0.0.1:5432/
 BROKER_URL = os.environ.get("BROKER_URL", "amqp://guest:guest@127.0.0.1:5672//")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest file goes first: else one of two processes ends with it while the other rests."""
+    items.sort(key=lambda item: item.path.name != "test_clips.py")
+
+
 @pytest.fixture(autouse=True)
 def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Programs that tests start must not find the services of whoever runs the tests.

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 import threading
 import warnings
 import zipfile
@@ -45,6 +46,11 @@ _FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF")  # no format whose decoder run
 # More than this an image file cannot need: 16-bit RGBA, unpacked, and 16 MiB for what is beside it.
 _PIXEL_BYTES = 8
 _SPARE_BYTES = 16 * 2**20
+# Decoders report damaged data by any of these: they trip over what they do not check.
+_DAMAGED = (
+    OSError, SyntaxError, ValueError, EOFError, zlib.error, struct.error,
+    LookupError, TypeError, AttributeError, ArithmeticError,
+)  # fmt: skip
 _AHEAD_BYTES = 256 * 2**20  # decoded frames that may wait, whatever their size
 
 
@@ -116,8 +122,7 @@ class _ImageFiles(ABC):
             try:
                 with _unwarned():
                     return _rgb(picture)
-            # Decoders report damaged data by any of these.
-            except (OSError, SyntaxError, ValueError, EOFError, zlib.error) as exc:
+            except _DAMAGED as exc:
                 raise self._damaged(name) from exc
 
     def _header(self, file: BinaryIO, name: str) -> PIL.Image.Image:
@@ -126,7 +131,7 @@ class _ImageFiles(ABC):
                 picture = PIL.Image.open(file, formats=_FORMATS)
         except PIL.Image.DecompressionBombError as exc:
             raise self._too_large(name) from exc
-        except (OSError, SyntaxError, ValueError, EOFError) as exc:
+        except _DAMAGED as exc:
             raise self._damaged(name) from exc
         if picture.width * picture.height > self._max_pixels:
             raise self._too_large(name)

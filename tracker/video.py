@@ -97,7 +97,7 @@ class VideoFrames:
 
     def _open(self) -> tuple[av.container.InputContainer, av.VideoStream]:
         try:
-            container = av.open(str(self._path))
+            container = av.open(str(self._path), metadata_errors="replace")
         except (OSError, av.error.FFmpegError) as exc:
             raise InputError(f"{self._path.name} cannot be opened as a video.") from exc
         if not container.streams.video:

@@ -8,6 +8,7 @@ from flask import Blueprint, Response, jsonify, request, send_file, url_for
 
 from errors import InputError, one_line
 from jobs.views import JobState, JobView
+from web import words
 from web.board import read_board
 from web.context import here
 from web.errors import DATABASE_AWAY
@@ -27,10 +28,10 @@ def list_jobs() -> Response:
         context.jobs.list_jobs,
         search=searched(request),
         state=_state(request.args.get("state", "")),
-        limit=whole(request, "limit", 200, 1, MOST_JOBS),
+        limit=whole(request, "limit", 50, 1, MOST_JOBS),
         offset=whole(request, "offset", 0, 0, 2**31 - 1),
     )
-    return jsonify(dataclasses.asdict(page))
+    return jsonify(page)
 
 
 @blueprint.get("/board")
@@ -41,9 +42,9 @@ def board() -> Response:
         read_board,
         context.jobs,
         search=searched(request),
-        limit=whole(request, "limit", 50, 1, MOST_JOBS),
+        limit=whole(request, "limit", 20, 1, MOST_JOBS),
     )
-    return jsonify(dataclasses.asdict(boxes))
+    return jsonify(boxes)
 
 
 @blueprint.post("/jobs")
@@ -100,9 +101,23 @@ def plan(job_id: str) -> Response:
 
 @blueprint.post("/jobs/<job_id>/cancel")
 def cancel(job_id: str) -> Response:
-    """Stop the latest run; finished spans are kept for a retry."""
+    """Stop the latest run; finished frames are kept for a retry."""
     context = here()
     return jsonify(dataclasses.asdict(context.call(context.jobs.cancel, job_id)))
+
+
+@blueprint.post("/jobs/<job_id>/pause")
+def pause(job_id: str) -> Response:
+    """Hold the latest run; finished frames are kept, and workers turn to others."""
+    context = here()
+    return jsonify(dataclasses.asdict(context.call(context.jobs.pause, job_id)))
+
+
+@blueprint.post("/jobs/<job_id>/resume")
+def resume(job_id: str) -> Response:
+    """Go on with a paused run."""
+    context = here()
+    return jsonify(dataclasses.asdict(context.call(context.jobs.resume, job_id)))
 
 
 @blueprint.post("/jobs/<job_id>/retry")
@@ -119,8 +134,8 @@ def result(job_id: str) -> Response:
     context = here()
     number = whole(request, "run", 0, 1, 2**31 - 1) or None
     path = context.call(context.jobs.result, job_id, number)
-    if request.method == "GET":
-        context.call(context.jobs.result_downloaded, job_id)
+    if _is_fetched():
+        context.call(context.jobs.result_downloaded, job_id, number)
     latest = number is None or number == context.call(context.jobs.job, job_id).job.results[0]
     suffix = "" if latest else f"_run{number}"
     return send_file(
@@ -145,8 +160,11 @@ def status() -> Response:
     """Return the server's health in words; 200 even where it is not ready."""
     context = here()
     health = context.call(context.jobs.health)
+    notices: tuple[str, ...] = ()
     try:
-        notices = context.call(context.jobs.notices) if health.database == "ok" else ()
+        if health.database == "ok":
+            notices = context.call(context.jobs.notices)
+            notices += words.waiting(context.call(context.jobs.workers))
     except DATABASE_AWAY:  # it went away between the two questions
         notices = ()
     return jsonify(dataclasses.asdict(health) | {"notices": notices})
@@ -156,6 +174,13 @@ def status() -> Response:
 def openapi() -> Response:
     """Return the description of all of this."""
     return jsonify(document())
+
+
+def _is_fetched() -> bool:
+    """Whether somebody fetches a result now: no foreign page's picture, no later part of it."""
+    is_foreign = request.headers.get("Sec-Fetch-Site") in {"cross-site", "same-site"}
+    span = request.headers.get("Range", "bytes=0-")
+    return request.method == "GET" and not is_foreign and span.startswith("bytes=0-")
 
 
 def _state(raw: str) -> JobState | None:

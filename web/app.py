@@ -9,14 +9,18 @@ from typing import IO
 
 from flask import Flask, Request
 from flask_socketio import SocketIO
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from config import Settings
 from jobs.service import Jobs
-from web import api, auth, errors, events, health, pages, text
+from web import api, auth, errors, events, health, metrics, pages, text, uploads
+from web.answers import Answers
 from web.context import KEY, Context, Pulse
 from web.green import AsyncMode, Offload
 
 ROOT = Path(__file__).resolve().parent.parent
+# Marks that turn the reading direction, by which a name could pass for another.
+_TURNS = dict.fromkeys((0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)), " ")
 
 
 def build(settings: Settings, *, async_mode: AsyncMode) -> Flask:
@@ -32,17 +36,21 @@ def build(settings: Settings, *, async_mode: AsyncMode) -> Flask:
     )
     app.request_class = _request_class(settings.data_dir / "incoming")
     app.config["MAX_CONTENT_LENGTH"] = settings.limits.archive_bytes
-    app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
+    app.json = Answers(app)
+    app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True, "finalize": _shown}
     offload = Offload(async_mode)
+    settings = auth.with_key(settings)
     jobs = offload.call(Jobs, settings)
     app.extensions[KEY] = Context(settings, jobs, offload, Pulse(jobs.health))
 
-    auth.install(app, settings)
+    auth.install(app, settings, jobs.tokens, offload)
     text.install(app)
     errors.install(app)
     app.register_blueprint(pages.blueprint)
     app.register_blueprint(api.blueprint)
     app.register_blueprint(health.blueprint)
+    app.register_blueprint(metrics.blueprint)
+    uploads.install(app)
     pages.install_words(app)
 
     quiet = logging.getLogger(f"{__name__}.socketio")
@@ -55,8 +63,17 @@ def build(settings: Settings, *, async_mode: AsyncMode) -> Flask:
         logger=quiet,
         engineio_logger=quiet,
     )
-    events.install(socketio, settings)
+    events.install(socketio)
+    if hops := settings.trusted_proxies:
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops
+        )
     return app
+
+
+def _shown(value: object) -> object:
+    """Return what a page prints of `value`: no marks that turn the reading direction."""
+    return value.translate(_TURNS) if isinstance(value, str) else value
 
 
 def _request_class(folder: Path) -> type[Request]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 
 from jobs.service import Jobs
@@ -28,29 +27,17 @@ class Board:
         return jobs
 
 
-def read_board(jobs: Jobs, *, search: str = "", limit: int = 50) -> Board:
+def read_board(jobs: Jobs, *, search: str = "", limit: int = 20) -> Board:
     """Read all boxes; each is limited by itself, so that old work never hides new work."""
-    pages = {
-        state: jobs.list_jobs(search=search, state=state, limit=limit, offset=0)
-        for state in JobState
-    }
-    running = tuple(_with_spans(jobs, job) for job in pages[JobState.RUNNING].jobs)
+    pages = jobs.list_boxes(search=search, limit=limit)
     first = pages[JobState.READY]
     return Board(
         ready=first.jobs,
         queued=pages[JobState.QUEUED].jobs,
-        running=running,
+        running=pages[JobState.RUNNING].jobs,
         completed=pages[JobState.COMPLETED].jobs,
         failed=pages[JobState.FAILED].jobs,
         counts=first.counts,
         notices=first.notices,
         limit=limit,
     )
-
-
-def _with_spans(jobs: Jobs, job: JobView) -> JobView:
-    if job.run is None:
-        return job
-    detail = jobs.job(job.id)
-    run = next((run for run in detail.runs if run.number == job.run.number), job.run)
-    return dataclasses.replace(job, run=run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import sqlite3
 
@@ -15,6 +16,10 @@ log = logging.getLogger(__name__)
 
 OUR_FAULT = "Something went wrong on the server; its log says what. Trying again may help."
 DATABASE_AWAY = (OperationalError, InterfaceError)
+_NO_ROOM = "The server's disk is full: make room in DATA_DIR, then go on (or send it again)."
+_READ_ONLY = "The server's disk is read-only: make DATA_DIR writable, then go on (or send again)."
+_DISK_REFUSES = {errno.ENOSPC: _NO_ROOM, errno.EDQUOT: _NO_ROOM, errno.EROFS: _READ_ONLY}
+_SQLITE_REFUSES = {sqlite3.SQLITE_FULL: _NO_ROOM, sqlite3.SQLITE_READONLY: _READ_ONLY}
 
 
 class WrongTypeError(InputError):
@@ -50,9 +55,20 @@ def install(app: Flask) -> None:
     def database_away(error: OperationalError | InterfaceError) -> Response:
         if _is_our_query(error):
             return our_fault(error)
+        if sentence := _SQLITE_REFUSES.get(getattr(error.orig, "sqlite_errorcode", 0)):
+            return disk_refuses(error, sentence)
         detail = one_line(str(error.orig), 200).rstrip(".")
         log.warning("%s %s found no database: %s", request.method, request.path, detail)
         return answer(503, f"The database cannot be reached: {detail}; try again in a moment.")
+
+    @app.errorhandler(OSError)
+    def system_refuses(error: OSError) -> Response:
+        sentence = _DISK_REFUSES.get(error.errno or 0)
+        return disk_refuses(error, sentence) if sentence else our_fault(error)
+
+    def disk_refuses(error: Exception, sentence: str) -> Response:
+        log.error("%s %s: %s", request.method, request.path, one_line(str(error), 200))
+        return answer(507, sentence)
 
     @app.errorhandler(Exception)
     def our_fault(error: Exception) -> Response:

@@ -1,8 +1,9 @@
 """Live events over Socket.IO. They are hints: who hears one reads the API again.
 
-`job` {"id": ...}: this job changed. `workers` {"online": n}: workers came, left or took new work.
-The server finds changes by reading the database once a second, so that no second path from the
-workers to the web host is needed.
+A client says what it wants to hear of: `watch` {"job": "264"} one job, `watch` {} all of them (the
+board). `job` {"id": ...}: this job changed. `workers` {"online": n}, to everybody: workers came,
+left or took new work. The server finds changes by reading the database once a second, so that no
+second path from the workers to the web host is needed.
 """
 
 from __future__ import annotations
@@ -12,34 +13,58 @@ import threading
 from collections.abc import Callable
 
 from flask import request
-from flask_socketio import ConnectionRefusedError, SocketIO
+from flask_socketio import ConnectionRefusedError, SocketIO, join_room, rooms
 from werkzeug.exceptions import HTTPException
 
-from config import Settings
+from jobs.tokens import Holder
 from jobs.views import WorkerView
 from web import auth
 from web.context import Context
 from web.green import AsyncMode
+from web.text import is_plain
 
 log = logging.getLogger(__name__)
 PERIOD = 1.0  # seconds between two looks into the database
+MOST_ROOMS = 50  # that one connection may be in
+_LONGEST_ID = 80  # characters
+_BOARD = "board"
+_WHO = "mask_relay.who"  # where a connection's environment keeps who opened it
 
 
-def install(socketio: SocketIO, settings: Settings) -> None:
-    """Let only those listen who may also read the API."""
+def install(socketio: SocketIO) -> None:
+    """Let only those listen who may also read the API, and only to what they ask for."""
 
     def connect(given: object = None) -> None:
+        gate = auth.gate()
         try:
-            auth.require_host(settings, request)
+            auth.require_host(request)
+            key = given.get("key") if isinstance(given, dict) else None
+            if isinstance(key, str) and gate.needs_key():
+                who = gate.by_key(key, request.remote_addr or "")
+            else:
+                who = gate.by_request(request)
         except HTTPException as error:
             raise ConnectionRefusedError(str(error.description)) from error
-        key = given.get("key") if isinstance(given, dict) else None
-        if isinstance(key, str) and settings.agent_key and auth.is_key(settings, key):
-            return
-        if not auth.is_signed_in(settings, request):
-            raise ConnectionRefusedError("Sign in first, or connect with {'key': AGENT_KEY}.")
+        if who is None:
+            raise ConnectionRefusedError("Sign in first, or connect with {'key': KEY}.")
+        request.environ[_WHO] = gate, who
+
+    def watch(wanted: object = None) -> dict[str, str]:
+        """Answer {} where it is done, else {"error": why not}."""
+        job_id = wanted.get("job") if isinstance(wanted, dict) else None
+        if job_id is None:
+            join_room(_BOARD)
+            return {}
+        if not isinstance(job_id, str) or len(job_id) > _LONGEST_ID or not is_plain(job_id):
+            return {"error": "This is no job's id: watch {'job': '264'}, or {} for all jobs."}
+        room = _room(job_id)
+        if room not in (inside := rooms()) and len(inside) > MOST_ROOMS:  # its own is one too many
+            return {"error": f"One connection follows {MOST_ROOMS} jobs at most: watch {{}}."}
+        join_room(room)
+        return {}
 
     socketio.on_event("connect", connect)
+    socketio.on_event("watch", watch)
 
 
 class Watch:
@@ -63,14 +88,29 @@ class Watch:
         self._stopped.set()
 
     def look(self) -> None:
-        """Tell what changed since the last look."""
+        """Tell what changed since the last look, to those who may still hear it."""
+        self._part()
         self._cursor, changed = self._context.call(self._context.jobs.changes, self._cursor)
         for job_id in changed:
-            self._socketio.emit("job", {"id": job_id})
+            self._socketio.emit("job", {"id": job_id}, to=[_room(job_id), _BOARD])
         workers = _gist(self._context.call(self._context.jobs.workers))
         if workers != self._workers:
             self._workers = workers
             self._socketio.emit("workers", {"online": len(workers)})
+
+    def _part(self) -> None:
+        """Close the connections of those whose token was revoked since they opened them."""
+        server = self._socketio.server
+        stays: dict[Holder, bool] = {}
+        for sid, _ in list(server.manager.get_participants("/", None)):
+            found = (server.get_environ(sid) or {}).get(_WHO)
+            if found is None:  # is just coming or going
+                continue
+            gate, who = found
+            if who not in stays:
+                stays[who] = gate.may_stay(who)
+            if not stays[who]:
+                server.disconnect(sid)
 
     def _run(self) -> None:
         failing = False
@@ -97,3 +137,7 @@ class Watch:
 def _gist(workers: tuple[WorkerView, ...]) -> frozenset[tuple[str, str]]:
     """Return what a page shows of workers, without the time that always moves."""
     return frozenset((worker.name, worker.doing) for worker in workers)
+
+
+def _room(job_id: str) -> str:
+    return f"job:{job_id}"

@@ -15,6 +15,7 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import IO, Any, BinaryIO, Protocol, TypeVar, cast
@@ -83,19 +84,20 @@ class Offload:
 
     def call(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
         """Return `function(*args, **kwargs)`, or raise what it raises."""
+        if self.mode is AsyncMode.THREADING:
+            return function(*args, **kwargs)
+        here = copy_context()  # a thread of the pool knows neither who acts nor what is logged
         if self.mode is AsyncMode.EVENTLET:
             from eventlet import tpool
 
-            return cast(T, tpool.execute(function, *args, **kwargs))
-        if self.mode is AsyncMode.GEVENT:
-            import gevent
+            return cast(T, tpool.execute(here.run, function, *args, **kwargs))
+        import gevent
 
-            # The outcome is carried as a value: gevent prints what is raised in its threads.
-            outcome = gevent.get_hub().threadpool.apply(_outcome, (function, args, kwargs))
-            if isinstance(outcome, _Raised):
-                raise outcome.error
-            return cast(T, outcome)
-        return function(*args, **kwargs)
+        # The outcome is carried as a value: gevent prints what is raised in its threads.
+        outcome = gevent.get_hub().threadpool.apply(here.run, (_outcome, function, args, kwargs))
+        if isinstance(outcome, _Raised):
+            raise outcome.error
+        return cast(T, outcome)
 
     def consume(self, stream: Source, function: Callable[[BinaryIO], T]) -> T:
         """Return `function(stream)`, where `stream` is read from a client's connection.

@@ -6,6 +6,7 @@ import dataclasses
 from importlib import metadata
 from typing import Any
 
+from jobs.uploads import UploadView
 from jobs.views import (
     MOST_SEED,
     Health,
@@ -36,7 +37,7 @@ def document() -> dict[str, Any]:
         "/api/jobs": {
             "get": _operation(
                 "listJobs", "List jobs, newest first", _ok(view(JobPage)),
-                parameters=[_SEARCH, _state_parameter(schemas), _number("limit", 1, 500, 200),
+                parameters=[_SEARCH, _state_parameter(schemas), _number("limit", 1, 500, 50),
                             _number("offset", 0, None, 0)],
             ),
             "post": _operation(
@@ -44,7 +45,36 @@ def document() -> dict[str, Any]:
                 "Send the archive as the raw body with its name in the query, or as the file of a "
                 "form. An export that cannot be tracked becomes a failed job whose `reason` says "
                 "why. The same name with new content is a new revision of its job.",
-                parameters=[_NAME], body=_UPLOAD, errors=(400, 409, 413),
+                parameters=[_NAME], body=_UPLOAD, errors=(400, 409, 413, 507),
+            ),
+        },
+        "/api/uploads": {
+            "post": _operation(
+                "createUpload", "Begin an upload in pieces (tus 1.0.0)", _CREATED_UPLOAD,
+                "Any tus client may be used. OPTIONS tells version, extensions and largest size.",
+                parameters=[_TUS, _header("Upload-Length", "Bytes of the whole archive."),
+                            _header("Upload-Metadata", "`filename` and the name in base64.")],
+                errors=(400, 412, 413, 507),
+            ),
+        },
+        "/api/uploads/{upload_id}": {
+            "parameters": [_UPLOAD_ID],
+            "get": _operation(
+                "getUpload", "How far an upload came and what became of it", _ok(view(UploadView)),
+                "HEAD tells the same in the headers Upload-Offset, Upload-Length and Upload-Job.",
+                errors=(404, 507),
+            ),
+            "patch": _operation(
+                "sendPiece", "Send the next bytes of an upload", _PIECE_TAKEN,
+                "What arrives is kept, also where the connection breaks. The last byte makes the "
+                "archive a revision of its job; an export that cannot be tracked becomes a failed "
+                "job whose `reason` says why.",
+                parameters=[_TUS, _header("Upload-Offset", "How far the upload came.")],
+                body=_PIECE, errors=(400, 404, 409, 412, 413, 415, 423, 507),
+            ),
+            "delete": _operation(
+                "giveUpUpload", "Give an upload up", {"204": {"description": "It is gone."}},
+                parameters=[_TUS], errors=(404, 412, 423),
             ),
         },
         "/api/jobs/{job_id}": {
@@ -78,6 +108,18 @@ def document() -> dict[str, Any]:
                 "cancelRun", "Stop the latest run", _ok(view(JobView)), errors=(404, 409)
             ),
         },
+        "/api/jobs/{job_id}/pause": {
+            "parameters": [_JOB],
+            "post": _operation(
+                "pauseRun", "Hold the latest run", _ok(view(JobView)), errors=(404, 409)
+            ),
+        },
+        "/api/jobs/{job_id}/resume": {
+            "parameters": [_JOB],
+            "post": _operation(
+                "resumeRun", "Go on with a paused run", _ok(view(RunView)), errors=(404, 409)
+            ),
+        },
         "/api/jobs/{job_id}/retry": {
             "parameters": [_JOB],
             "post": _operation(
@@ -95,7 +137,7 @@ def document() -> dict[str, Any]:
         "/api/board": {
             "get": _operation(
                 "getBoard", "The dashboard's five boxes at once", _ok(view(Board)),
-                parameters=[_SEARCH, _number("limit", 1, 500, 50)],
+                parameters=[_SEARCH, _number("limit", 1, 500, 20)],
             ),
         },
         "/api/workers": {
@@ -118,7 +160,7 @@ def document() -> dict[str, Any]:
             "title": "Mask Relay",
             "version": metadata.version("mask-relay"),
             "description": "Times are seconds since the epoch (UTC). Every error is "
-            '`{"error": "one sentence"}`. With AGENT_KEY set, send `Authorization: Bearer KEY`.',
+            '`{"error": "one sentence"}`. Where there is a key, send `Authorization: Bearer KEY`.',
         },
         "paths": paths,
         "components": {
@@ -146,7 +188,7 @@ def _operation(
         operation["parameters"] = parameters
     if body is not None:
         operation["requestBody"] = body
-    failures = {str(status): _failure(status) for status in (*errors, 401, 403, 500, 503)}
+    failures = {str(status): _failure(status) for status in (*errors, 401, 403, 429, 500, 503)}
     operation["responses"] = answers | failures
     return operation
 
@@ -212,6 +254,15 @@ def _number(name: str, low: int, high: int | None, default: int | None) -> Schem
     return {"name": name, "in": "query", "schema": schema}
 
 
+def _header(name: str, description: str, example: str = "") -> Schema:
+    schema: Schema = {"type": "string"} | ({"const": example} if example else {})
+    return {
+        "name": name, "in": "header", "required": True, "description": description,
+        "schema": schema,
+    }  # fmt: skip
+
+
+_TUS = _header("Tus-Resumable", "The protocol's version.", "1.0.0")
 _JOB = {"name": "job_id", "in": "path", "required": True, "schema": {"type": "string"}}
 _SEARCH = {
     "name": "search",
@@ -219,6 +270,9 @@ _SEARCH = {
     "description": "A part of the job's name.",
     "schema": {"type": "string", "default": ""},
 }
+_UPLOAD_ID = {
+    "name": "upload_id", "in": "path", "required": True, "schema": {"type": "string"}
+}  # fmt: skip
 _NAME = {
     "name": "name",
     "in": "query",
@@ -235,6 +289,32 @@ _UPLOAD = {
         },
     },
 }
+_CREATED_UPLOAD = {
+    "201": {
+        "description": "Send pieces to the address in the header Location.",
+        "headers": {"Location": {"schema": {"type": "string"}}},
+    }
+}
+_PIECE = {
+    "required": True,
+    "content": {
+        "application/offset+octet-stream": {"schema": {"type": "string", "format": "binary"}}
+    },
+}
+_PIECE_TAKEN = {
+    "204": {
+        "description": "The piece is kept.",
+        "headers": {
+            "Upload-Offset": {
+                "description": "How far the upload came.", "schema": {"type": "integer"}
+            },
+            "Upload-Job": {
+                "description": "The job's id, once the last byte is here.",
+                "schema": {"type": "string"},
+            },
+        },
+    }
+}  # fmt: skip
 _ZIP = {
     "200": {
         "description": "The archive to upload into CVAT.",
@@ -249,11 +329,15 @@ _ERROR = _closed({"error": {"type": "string", "description": "What is wrong and 
 _MEANING = {
     400: "The request cannot be used as it is.",
     401: "The key or the sign-in is missing.",
-    403: "Not from here: a foreign page or a foreign host name.",
+    403: "Not with this role, or not from here: a foreign page or a foreign host name.",
     404: "No such job, run or result.",
     409: "The request does not fit the job's present state.",
+    412: "Another version of tus, or none, was spoken.",
     413: "The body is too large.",
     415: "The body is of the wrong content type.",
+    429: "Too many wrong keys came from this address: `Retry-After` says how long to wait.",
+    423: "Another connection sends to this upload at the moment.",
     500: "The server's own fault; its log says more.",
     503: "The database cannot be reached at the moment.",
+    507: "The server's disk is full or read-only; what arrived of an upload in pieces is kept.",
 }

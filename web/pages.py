@@ -10,18 +10,21 @@ from flask import (
     Blueprint,
     Flask,
     current_app,
+    g,
     redirect,
     render_template,
     request,
     session,
     url_for,
 )
+from werkzeug.exceptions import TooManyRequests
 from werkzeug.wrappers import Response as BaseResponse
 
 from errors import InputError, NotFoundError, one_line
+from jobs import audit
 from jobs.views import Health, JobState, RunView
 from web import words
-from web.auth import is_key, own_path
+from web.auth import gate, open_session, own_path
 from web.board import read_board
 from web.context import here
 from web.options import ENGINES, json_object, run_options, whole
@@ -30,6 +33,10 @@ from web.text import searched
 blueprint = Blueprint("pages", __name__)
 CLIENT = "vendor/socket.io.min.js"  # under static/, put there at set-up
 MOST_IN_A_BOX = 500
+WRONG_KEY = (
+    "This is no key of this server: give the one it was started with (AGENT_KEY, or the line in "
+    "agent.key in its DATA_DIR), or a token that was not revoked."
+)
 REFRESH = "Mask-Relay-Refresh"  # header of a page that brings itself up to date
 
 
@@ -56,7 +63,7 @@ def dashboard() -> str:
     """Show the five boxes; readable without JavaScript."""
     context = here()
     search = searched(request)
-    limit = whole(request, "limit", 50, 1, MOST_IN_A_BOX)
+    limit = whole(request, "limit", 20, 1, MOST_IN_A_BOX)
     return render_template(
         "dashboard.html",
         board=context.call(read_board, context.jobs, search=search, limit=limit),
@@ -109,21 +116,26 @@ def plan(job_id: str) -> str:
 @blueprint.get("/sign-in")
 def sign_in_form() -> str:
     """Show the sign-in form."""
-    return render_template(
-        "sign_in.html", next=own_path(request.args.get("next", "/")), wrong=False
-    )
+    return render_template("sign_in.html", next=own_path(request.args.get("next", "/")), problem="")
 
 
 @blueprint.post("/sign-in")
-def sign_in() -> BaseResponse | tuple[str, int]:
-    """Open a session for who knows the key."""
-    settings = here().settings
+def sign_in() -> BaseResponse | tuple[str, int] | tuple[str, int, dict[str, str]]:
+    """Open a session for who knows the key or has a token."""
     target = own_path(request.form.get("next", "/"))
-    if settings.agent_key and not is_key(settings, request.form.get("key", "")):
-        return render_template("sign_in.html", next=target, wrong=True), 401
-    session.clear()
-    session["signed_in"] = True
-    session.permanent = True
+    if not gate().needs_key():
+        return redirect(target, 303)
+    try:
+        who = gate().by_key(request.form.get("key", ""), request.remote_addr or "")
+    except TooManyRequests as error:
+        page = render_template("sign_in.html", next=target, problem=error.description)
+        return page, 429, {"Retry-After": str(error.retry_after)}
+    if who is None:
+        return render_template("sign_in.html", next=target, problem=WRONG_KEY), 401
+    open_session(who)
+    context = here()
+    with audit.acting(who.name):
+        context.call(audit.note, context.jobs.database, "sign in")
     return redirect(target, 303)
 
 
@@ -195,9 +207,9 @@ def _head() -> dict[str, Any]:
     return {
         "health": health,
         "workers": workers,
-        "trouble": _trouble(health, "ok" if resting else health.broker),
+        "trouble": (*_trouble(health, "ok" if resting else health.broker), *words.waiting(workers)),
         "client": CLIENT if client.is_file() else "",
-        "signed_in": bool(context.settings.agent_key),
+        "signed_in": g.who.name != audit.LOCAL,
         "engines": ENGINES,
         "engine": context.settings.engine,
     }

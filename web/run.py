@@ -31,11 +31,11 @@ BACKLOG = 128  # connections that may wait to be accepted
 def run(settings: Settings, mode: AsyncMode) -> None:
     """Serve until SIGTERM or SIGINT.
 
-    Raises SettingsError where the binding is not safe or the port cannot be had.
+    Raises SettingsError where the port cannot be had, or the key where one is needed.
     """
-    require_safe_binding(settings)
     listener = listen(settings)
     with listener, _signals_end_it():
+        settings = require_safe_binding(settings)
         app = build(settings, async_mode=mode)
         context = cast(Context, app.extensions[KEY])
         events = Watch(app.extensions["socketio"], context)

@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from jobs.views import KeyFrames, Mode, RunOptions
+from jobs.views import KeyFrames, Mode, RunOptions, WorkerView
 
 MOST_SPANS = 4  # named one by one in a plan
 _PASSES = {
@@ -76,6 +76,11 @@ def breakable(name: str) -> Markup:
 def passes(direction: str) -> str:
     """Return how a span is computed, for people: `direction` as in `SpanView`."""
     return _PASSES.get(direction, direction)
+
+
+def waiting(workers: Sequence[WorkerView]) -> tuple[str, ...]:
+    """Say which workers wait, and for what."""
+    return tuple(f"Worker {worker.name} {worker.trouble}." for worker in workers if worker.trouble)
 
 
 def plan(planned: dict[str, Any], options: RunOptions) -> str:

@@ -21,13 +21,16 @@ from typing import Any
 
 from billiard import pool
 from celery import Celery, current_app, shared_task
-from celery.signals import worker_process_init, worker_process_shutdown
+from celery.signals import setup_logging, worker_process_init, worker_process_shutdown
+from celery.utils.log import get_multiprocessing_logger
 from celery.worker.consumer import Consumer
 
+import logs
 from config import Settings
 from jobs.db import Database, database_url
 from jobs.queue import TICK_SECONDS, WAKE, make_app
-from worker.loop import Identity, SpanLoop
+from worker.heartbeat import Identity
+from worker.loop import SpanLoop
 from worker.signals import hear
 
 STOP_SIGNAL = signal.SIGUSR2 if sys.platform != "win32" else signal.SIGTERM  # the pool uses USR1
@@ -56,9 +59,18 @@ def make_worker_app(settings: Settings, identity: Identity) -> Celery:
             "imports": (__name__,),
             "worker_consumer": f"{__name__}:WakeConsumer",
             _SETUP: (settings, identity),
+            "worker_log_format": settings.log_format,  # for `start_log`, in the child too
         }
     )
     return app
+
+
+def start_log(loglevel: int, format: str, **_: Any) -> None:
+    """Log in our way, in the worker and in its child; else Celery would in its own."""
+    logs.start(format, debug=loglevel == logging.DEBUG)
+    pools = get_multiprocessing_logger()
+    pools.propagate = True  # it has no handler of its own
+    pools.setLevel(logging.ERROR)
 
 
 def wake() -> None:
@@ -113,4 +125,5 @@ def _end_with_parent(loop: SpanLoop, thread: threading.Thread) -> None:
 
 
 shared_task(wake, name=WAKE, ignore_result=True)
+setup_logging.connect(start_log)
 worker_process_init.connect(start_loop)

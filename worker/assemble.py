@@ -17,6 +17,7 @@ from cvat_io.model import MaskShape, Meta
 from cvat_io.reader import Export, open_export
 from cvat_io.result import write_result
 from cvat_io.verify import verify_result
+from jobs.files import sync_folder
 from jobs.frames_text import format_frames
 from jobs.plan import Origin, RunInputs, RunPlan, drawn_path
 from jobs.sheet import AUTO
@@ -105,6 +106,7 @@ def assemble(
         if report is not None:
             log.write_report(report, facts)
         draft.replace(out)
+        sync_folder(out.parent)
     return Assembled(sha256, size, len(builder.objects), builder.labelled, facts)
 
 

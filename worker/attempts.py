@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from jobs.files import sync_folder
 from worker.spanfile import SpanFile, copy_prefix
 
 
@@ -72,6 +73,7 @@ class Attempt:
         draft = target.with_suffix(".part")
         draft.write_text(json.dumps({"seconds": seconds, "stages": dict(stages)}))
         draft.replace(target)
+        sync_folder(self.folder)
         for kind in (Kind.FORWARD, Kind.BACKWARD):
             self.path(kind).unlink(missing_ok=True)
 

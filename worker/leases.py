@@ -9,23 +9,35 @@ database's.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Case, case, delete, func, select, update
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import Case, ColumnElement, case, exists, func, or_, select, update
+from sqlalchemy.orm import Session
 
 from errors import one_line
+from jobs import tally, turns
 from jobs.db import db_now
-from jobs.models import ASSEMBLE, LEARN, Run, Span, Worker
-from jobs.store import ACTIVE, now, touch
+from jobs.models import ASSEMBLE, LEARN, Run, Span
+from jobs.store import now, touch
 from jobs.views import RunState, SpanState
 
 LEASE_SECONDS = 10.0  # without a heartbeat for so long, a span goes back
 HEARTBEAT_SECONDS = 2.0
-MAX_ATTEMPTS = 4  # claims of one span before it is given up
+MAX_ATTEMPTS = 4  # claims of one span before it is given up, unless a setting says otherwise
 VANISHED = "its worker stopped without a word (killed, out of memory, or cut off)"
 
+_LONGEST_LEASE = 60.0  # seconds; no lease is made for longer
 _QUIET = {"synchronize_session": False}
+_LEASE_COLUMNS = (
+    Span.id,
+    Span.fence,
+    Span.run_id,
+    Span.ordinal,
+    Span.start,
+    Span.stop,
+    Span.direction,
+    Span.attempts,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,36 +82,26 @@ class Lease:
 def claim(session: Session, worker: str, lease_seconds: float = LEASE_SECONDS) -> Lease | None:
     """Take the next span that may be worked on; None when there is none.
 
-    Older runs come first. A run that limits its parallel spans never has more of them leased;
-    nothing of a run begins before its engine has learned; the result is written when all other
-    spans of the run are done.
+    `jobs.turns` says whose turn it is. A run that limits its parallel spans never has more of them
+    leased; nothing of a run begins before its engine has learned; the result is written when all
+    other spans of the run are done.
     """
-    other = aliased(Span)
-    in_run = select(func.count()).select_from(other).where(other.run_id == Span.run_id)
-    leased = in_run.where(other.state == SpanState.LEASED.value).scalar_subquery()
-    undone = in_run.where(
-        other.direction != ASSEMBLE, other.state != SpanState.DONE.value
-    ).scalar_subquery()
-    unlearned = in_run.where(
-        other.direction == LEARN, other.state != SpanState.DONE.value
-    ).scalar_subquery()
-    claimable = (
-        select(Span.id)
-        .join(Run, Run.id == Span.run_id)
-        .where(
-            Span.state == SpanState.QUEUED.value,
-            Run.state.in_(ACTIVE),
-            (Run.parallel_spans == 0) | (leased < Run.parallel_spans),
-            (Span.direction == LEARN) | (unlearned == 0),
-            (Span.direction != ASSEMBLE) | (undone == 0),
-        )
-        .order_by(Span.run_id, Span.ordinal)
-        .limit(1)
-        .with_for_update(of=Span, skip_locked=True)
-    )
-    row = session.execute(
+    claims = tally.add(session, tally.ATTEMPTS)
+    while (run_id := turns.next_run(session, claims=claims)) is not None:
+        span_id = turns.next_span(session, run_id, lock=True)
+        if span_id is not None:
+            return _lease_out(session, span_id, worker, lease_seconds)
+        if turns.settle(session, run_id):  # somebody else holds the row of its next span
+            break
+    tally.add(session, tally.ATTEMPTS, -1)
+    return None
+
+
+def _lease_out(session: Session, span_id: int, worker: str, lease_seconds: float) -> Lease:
+    """Give out the lease of a span that may be claimed."""
+    span = session.execute(
         update(Span)
-        .where(Span.id == claimable.scalar_subquery())
+        .where(Span.id == span_id)
         .values(
             state=SpanState.LEASED.value,
             fence=Span.fence + 1,
@@ -107,21 +109,10 @@ def claim(session: Session, worker: str, lease_seconds: float = LEASE_SECONDS) -
             lease_until=db_now() + lease_seconds,
             worker=worker,
         )
-        .returning(
-            Span.id,
-            Span.fence,
-            Span.run_id,
-            Span.ordinal,
-            Span.start,
-            Span.stop,
-            Span.direction,
-            Span.attempts,
-        )
+        .returning(*_LEASE_COLUMNS)
         .execution_options(**_QUIET)
-    ).one_or_none()
-    if row is None:
-        return None
-    run = session.get_one(Run, row.run_id)
+    ).one()
+    run = session.get_one(Run, span.run_id)
     begins = run.state == RunState.QUEUED.value
     if begins:
         run.state = RunState.RUNNING.value
@@ -132,21 +123,9 @@ def claim(session: Session, worker: str, lease_seconds: float = LEASE_SECONDS) -
                 Span.run_id == run.id, Span.direction != ASSEMBLE
             )
         ).scalar_one()
-    lease = Lease(
-        span_id=row.id,
-        fence=row.fence,
-        run_id=row.run_id,
-        ordinal=row.ordinal,
-        start=row.start,
-        stop=row.stop,
-        direction=row.direction,
-        attempts=row.attempts,
-        job_id=run.job_id,
-        revision=run.revision,
-        run_number=run.number,
-    )
+    turns.settle(session, run.id, served=True)
     touch(session, run.job_id, log=f"Run {run.number} begins on {worker}." if begins else "")
-    return lease
+    return _lease_of(span, run)
 
 
 def renew(
@@ -172,10 +151,12 @@ def finish_span(
     seconds: float,
     stages: dict[str, float],
     device: str,
+    frames: int = 0,
 ) -> bool:
     """Record a computed span. False, and nothing is recorded, when the lease is no longer ours.
 
     `file`: its name in the run's spans folder; empty where the engine had nothing to learn.
+    `frames`: how many of its frames this very attempt computed.
     """
     done = _update_held(
         session,
@@ -190,10 +171,13 @@ def finish_span(
         error="",
     )
     if done:
+        tally.add_span(session, seconds)
+        tally.add(session, tally.FRAMES, frames)
+        turns.settle(session, lease.run_id)
         if lease.learns:  # a run's speed, and the time left, are those of its frames
             session.get_one(Run, lease.run_id).resumed = now(session)
         touch(session, lease.job_id)
-    return done
+    return done or _too_late(session)
 
 
 def finish_run(
@@ -210,19 +194,21 @@ def finish_run(
         error="",
     )
     if not done:
-        return False
+        return _too_late(session)
+    tally.add_span(session, seconds)
     run = session.get_one(Run, lease.run_id)
     run.state = RunState.DONE.value
     run.finished = now(session)
     run.result_sha256, run.result_bytes = sha256, size
     run.delete_zip_due = bool(run.options.get("delete_zip"))
     run.error = ""
+    turns.settle(session, run.id)
     touch(session, lease.job_id, log=f"Run {lease.run_number} completed: the result is published.")
     return True
 
 
 def hand_back(session: Session, lease: Lease, frames_done: int) -> bool:
-    """Give a span back unharmed, for instance because this worker is asked to stop."""
+    """Give a span back unharmed: this worker is asked to stop, or cannot go on just now."""
     back = _update_held(
         session,
         lease,
@@ -232,13 +218,16 @@ def hand_back(session: Session, lease: Lease, frames_done: int) -> bool:
         frames_done=_at_least(frames_done),
     )
     if back:
+        turns.settle(session, lease.run_id)
         touch(session, lease.job_id, log=f"Handed back: {lease.what}.")
     return back
 
 
-def fail_attempt(session: Session, lease: Lease, error: str) -> bool:
+def fail_attempt(
+    session: Session, lease: Lease, error: str, max_attempts: int = MAX_ATTEMPTS
+) -> bool:
     """Record an attempt that ended in an error of ours; the last one fails the run."""
-    return _give_up(session, lease, error, finally_=lease.attempts >= MAX_ATTEMPTS)
+    return _give_up(session, lease, error, finally_=lease.attempts >= max_attempts)
 
 
 def refuse(session: Session, lease: Lease, sentence: str) -> bool:
@@ -248,43 +237,56 @@ def refuse(session: Session, lease: Lease, sentence: str) -> bool:
     ):
         return False
     _fail_run(session, lease.run_id, sentence)
+    turns.settle(session, lease.run_id)
     return True
 
 
-def return_expired(session: Session) -> int:
+def return_expired(session: Session, max_attempts: int = MAX_ATTEMPTS) -> int:
     """Put spans whose lease ended back into the queue (or give them up); returns how many."""
     rows = session.execute(
         select(Span, Run)
         .join(Run, Run.id == Span.run_id)
-        .where(Span.state == SpanState.LEASED.value, Span.lease_until < db_now())
+        .where(Span.state == SpanState.LEASED.value, _has_ended())
     ).all()
     for span, run in rows:
-        _give_up(session, _lease_of(span, run), VANISHED, finally_=span.attempts >= MAX_ATTEMPTS)
+        tally.add(session, tally.LEASE_EXPIRIES)
+        _give_up(session, _lease_of(span, run), VANISHED, finally_=span.attempts >= max_attempts)
+    turns.mend(session)
     return len(rows)
 
 
-def anything_to_do(session: Session) -> bool:
-    """Whether a claim, or the return of an expired lease, could find something; reads only."""
-    wanted = (
-        select(Span.id)
-        .join(Run, Run.id == Span.run_id)
-        .where(
-            ((Span.state == SpanState.QUEUED.value) & Run.state.in_(ACTIVE))
-            | ((Span.state == SpanState.LEASED.value) & (Span.lease_until < db_now()))
-        )
-        .limit(1)
-    )
-    return session.scalars(wanted).one_or_none() is not None
+class Look(NamedTuple):
+    """What a look at the queue found. `now`: the database's time, in seconds since the epoch."""
+
+    anything: bool  # a claim could find something, once `return_expired` ran
+    busy: bool  # some run is being worked on: more may be claimable at any moment
+    now: float
 
 
-def report(session: Session, *, name: str, host: str, device: str, doing: str) -> None:
-    """Say that a worker lives and what it does."""
-    session.merge(Worker(name=name, host=host, device=device, doing=doing, last_seen=now(session)))
+def look(session: Session) -> Look:
+    """Whether there is anything to do; reads only."""
+    expired = exists().where(Span.state == SpanState.LEASED.value, _has_ended())
+    anything = exists().where(Run.open) | expired | turns.stuck()
+    busy = exists().where(Run.state.in_(turns.ACTIVE))
+    row = session.execute(select(anything, busy, db_now())).one()
+    return Look(bool(row[0]), bool(row[1]), row[2])
 
 
-def sign_off(session: Session, *, name: str, host: str) -> None:
-    """Forget a worker that stopped in good order."""
-    session.execute(delete(Worker).where(Worker.name == name, Worker.host == host))
+def is_held(session: Session, lease: Lease) -> bool:
+    """Whether a lease is still the newest; reads only."""
+    found = session.scalars(
+        select(Span.fence).where(Span.id == lease.span_id, Span.state == SpanState.LEASED.value)
+    ).one_or_none()
+    return found == lease.fence
+
+
+def _has_ended() -> ColumnElement[bool]:
+    """Whether a leased span's time is over.
+
+    Nobody's lease lasts for minutes: one that does was given out before the database's clock was
+    set back, and by somebody who has not renewed it since.
+    """
+    return or_(Span.lease_until < db_now(), Span.lease_until > db_now() + _LONGEST_LEASE)
 
 
 def _at_least(frames_done: int) -> Case[int]:
@@ -308,6 +310,12 @@ def _update_held(session: Session, lease: Lease, **values: Any) -> bool:
     return changed is not None
 
 
+def _too_late(session: Session) -> bool:
+    """Count a commit that came after its lease was gone; always False."""
+    tally.add(session, tally.LATE_COMMITS)
+    return False
+
+
 def _give_up(session: Session, lease: Lease, error: str, *, finally_: bool) -> bool:
     state = SpanState.FAILED if finally_ else SpanState.QUEUED
     if not _update_held(session, lease, state=state.value, lease_until=None, error=error):
@@ -317,11 +325,13 @@ def _give_up(session: Session, lease: Lease, error: str, *, finally_: bool) -> b
             session,
             lease.run_id,
             one_line(
-                f"Gave up after {lease.attempts} attempts ({lease.what}): {error}. Finished spans "
-                f"are kept: see the worker's log, then retry."
+                f"Gave up after {_attempts(lease.attempts)} ({lease.what}): {error}. Finished "
+                f"frames are kept: see the worker's log, then retry."
             ),
         )
+        turns.settle(session, lease.run_id)
     else:
+        turns.settle(session, lease.run_id)
         touch(
             session,
             lease.job_id,
@@ -332,14 +342,19 @@ def _give_up(session: Session, lease: Lease, error: str, *, finally_: bool) -> b
 
 def _fail_run(session: Session, run_id: int, sentence: str) -> None:
     run = session.get_one(Run, run_id)
-    if run.state not in ACTIVE:
+    if run.state not in turns.ACTIVE:
         touch(session, run.job_id)
         return
     run.state, run.error, run.finished = RunState.FAILED.value, sentence, now(session)
     touch(session, run.job_id, log=f"Run {run.number} failed: {sentence}")
 
 
-def _lease_of(span: Span, run: Run) -> Lease:
+def _attempts(number: int) -> str:
+    return f"{number} attempt{'' if number == 1 else 's'}"
+
+
+def _lease_of(span: Any, run: Run) -> Lease:
+    """The lease of a span, given as an object or as a row of `_LEASE_COLUMNS`."""
     return Lease(
         span_id=span.id,
         fence=span.fence,

@@ -7,69 +7,37 @@ next frame; what was computed stays in the span's file for whoever goes on.
 
 from __future__ import annotations
 
+import errno
 import logging
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-from sqlalchemy import select, update
-from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.orm import Session
 
+import logs
 from config import Settings
 from errors import InputError, one_line
-from jobs.db import Database
+from jobs import room
+from jobs.db import AWAY, Database
 from jobs.files import JobFiles
-from jobs.models import ASSEMBLE, LEARN, Run, Span
-from jobs.plan import RunInputs, RunPlan
-from jobs.queue import TICK_SECONDS
-from jobs.store_inputs import earlier_path, inputs_of, learned_path
-from tracker import engines
-from worker import leases
+from worker import leases, presence
 from worker.assemble import assemble
 from worker.compute import compute_span
+from worker.heartbeat import Heartbeat, Identity, Pace
 from worker.learning import learn_objects, read_earlier, write_learned
 from worker.leases import Lease
 from worker.local import used_device
+from worker.prepare import Work, prepare
 
-_AWAY = (OperationalError, InterfaceError, InternalError)  # the database, not our statement
+_EAGER = 4  # how much more often an idle worker looks while others are at work
+_LONGEST_PAUSE = 30.0  # seconds between two tries where attempt after attempt meets a full disk
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # may pass, wherever else there is room
+_FAULTS = {errno.EIO, errno.ESTALE}  # of a disk or a share; one file may have them for ever
+_JUMP_SECONDS = 1.0  # clocks that part by more between two looks were set, not slewed
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """Who a worker is. `device`: as asked for ("auto", "cpu", "cuda:0")."""
-
-    name: str
-    host: str
-    device: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
-    """Times in seconds: how long a lease lasts, between heartbeats, and between looks for work."""
-
-    lease: float = leases.LEASE_SECONDS
-    heartbeat: float = leases.HEARTBEAT_SECONDS
-    tick: float = TICK_SECONDS
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Work:
-    """All that one span needs beside its lease."""
-
-    inputs: RunInputs
-    plan: RunPlan
-    began: float  # when the run started
-    learned: Path | None  # the file with what the engine learned for this run
-    earlier: Path | None  # the same of the run that this one builds on
-    learning_seconds: float
-    span_files: dict[int, str]  # names of finished spans' files, by ordinal
-    devices: str  # what finished spans ran on
 
 
 class SpanLoop:
@@ -90,13 +58,23 @@ class SpanLoop:
         self._files = JobFiles(settings.data_dir)
         self._me = identity
         self._pace = pace or Pace()
+        self._tick = self._pace.tick
+        self._said: tuple[str, float] | None = None  # the trouble that was told last, and when
+        self._trouble = ""  # why this worker waits
+        self._setbacks = 0  # attempts in a row that met a full or failing disk
+        self._rest_until = 0.0  # by the monotonic clock
+        self._doubt_until = 0.0  # by the monotonic clock: until then no lease is taken as expired
+        self._clocks: float | None = None  # the database's clock less ours, at the last look
 
     def run(self) -> None:
         """Work until `stop` is set."""
         while not self.stop.is_set():
-            if not self._try(self.step):
+            if self._must_wait():
                 self._try(self._report_idle)
-                self.wake.wait(self._pace.tick)
+                self.stop.wait(self._pace.tick)
+            elif not self._try(self.step):
+                self._try(self._report_idle)
+                self.wake.wait(self._tick)
             self.wake.clear()
         self._try(self._sign_off)
 
@@ -108,33 +86,128 @@ class SpanLoop:
     def step(self) -> bool:
         """Work on one span, if there is one. Returns whether there was."""
         with self._database.read() as session:
-            if not leases.anything_to_do(session):
-                return False
-        with self._database.write() as session:
-            leases.return_expired(session)
+            seen = leases.look(session)
+        self._compare_clocks(seen.now)
+        self._tick = self._pace.tick / (_EAGER if seen.busy else 1)
+        if not seen.anything:
+            return False
+        with self._turn() as session:
+            if time.monotonic() >= self._doubt_until:
+                leases.return_expired(session, self._settings.max_attempts)
             lease = leases.claim(session, self._me.name, self._pace.lease)
         if lease is None:
             return False
         self._work_on(lease)
         return True
 
+    def _must_wait(self) -> bool:
+        """Whether this worker cannot work just now; what hinders it is shown to people."""
+        hindered = self._what_hinders(probe=self._setbacks > 0)
+        if hindered:
+            sentence = f"waits: {hindered}; make room or mend it, and the work goes on by itself"
+            if not self._trouble:
+                _log.warning("%s %s.", self._me.name, sentence)
+            self._trouble = sentence
+            return True
+        if time.monotonic() < self._rest_until:
+            return True
+        if self._trouble:
+            _log.info("%s goes on.", self._me.name)
+            self._trouble = ""
+        return False
+
+    def _what_hinders(self, *, probe: bool) -> str:
+        folder = self._settings.data_dir
+        # Who asks thoroughly has claimed a span, so that there are jobs.
+        if probe and not self._files.job("any").parent.is_dir():
+            return f"DATA_DIR {folder} holds no jobs: is the share mounted?"
+        return room.trouble(folder, probe=probe)
+
+    def _compare_clocks(self, now: float) -> None:
+        """Doubt for one lease's time that leases expired, where the database's clock was set.
+
+        Whoever works renews in that time, by the new clock.
+        """
+        apart = now - time.monotonic()
+        if self._clocks is not None and abs(apart - self._clocks) > _JUMP_SECONDS:
+            _log.warning("The database's clock jumped by %.0f s.", apart - self._clocks)
+            self._doubt_leases()
+        self._clocks = apart
+
+    def _doubt_leases(self) -> None:
+        self._doubt_until = time.monotonic() + self._pace.lease
+
+    @contextmanager
+    def _turn(self) -> Iterator[Session]:
+        """One write transaction. Where its turn was long in coming, nobody could renew a lease."""
+        asked = time.monotonic()
+        with self._database.write() as session:
+            if time.monotonic() - asked > self._pace.lease / 2:
+                self._doubt_leases()
+            yield session
+
     def _work_on(self, lease: Lease) -> None:
-        _log.info("%s: attempt %s at %s.", self._me.name, lease.attempts, lease.doing)
-        with Heartbeat(self._database, self._me, lease, self._pace, self.stop) as beat:
+        named = logs.attempt(
+            job=lease.job_id,
+            run=lease.run_number,
+            span=lease.ordinal,
+            attempt=lease.attempts,
+            fence=lease.fence,
+        )
+        with (
+            named,
+            Heartbeat(self._database, self._me, lease, self._pace, self.stop) as beat,
+        ):
+            _log.info("%s: attempt %s at %s.", self._me.name, lease.attempts, lease.doing)
             try:
                 if lease.learns:
                     self._learn(lease, beat)
                 elif lease.writes_result:
-                    self._write_result(lease)
+                    self._write_result(lease, beat)
                 else:
                     self._compute(lease, beat)
+                self._setbacks = 0
             except InputError as exc:
-                sentence = str(exc)
-                self._record(lambda session: leases.refuse(session, lease, sentence))
+                sentence, cause = str(exc), exc.__cause__
+                if isinstance(cause, OSError) and self._is_hindered(cause):
+                    self._hand_back(lease, beat, beat.frames_done)
+                elif isinstance(cause, OSError) and cause.errno in _FAULTS:
+                    self._fail(lease, beat, exc)
+                else:
+                    self._record(beat, lambda session: leases.refuse(session, lease, sentence))
+            except AWAY as exc:
+                _log.warning("%s: the database is away (%s).", lease.doing, one_line(str(exc.orig)))
+                self._hand_back(lease, beat, beat.frames_done)
             except Exception as exc:  # noqa: BLE001 - the boundary: one bad span stops no worker
-                _log.exception("Attempt %s at %s failed.", lease.attempts, lease.doing)
-                error = one_line(f"{type(exc).__name__}: {exc}", 200)
-                self._record(lambda session: leases.fail_attempt(session, lease, error))
+                if isinstance(exc, OSError) and self._is_hindered(exc):
+                    self._hand_back(lease, beat, beat.frames_done)
+                else:
+                    self._fail(lease, beat, exc)
+        self._said = None
+        if beat.database_was_away:
+            self._doubt_leases()
+
+    def _is_hindered(self, error: OSError) -> bool:
+        """Whether `error` says of the disk, not of the span, that it cannot go on."""
+        hindered = self._what_hinders(probe=True)
+        if not hindered and error.errno not in _DISK:
+            return False
+        reason = hindered or f"{error.strerror}, {error.filename or 'while writing'}"
+        self._trouble = f"waits: {reason}; make room or mend it, and the work goes on by itself"
+        self._setbacks += 1
+        pause = min(_LONGEST_PAUSE, self._pace.tick * 2**self._setbacks)
+        self._rest_until = time.monotonic() + pause
+        _log.warning("%s %s.", self._me.name, self._trouble)
+        return True
+
+    def _hand_back(self, lease: Lease, beat: Heartbeat, frames_done: int) -> None:
+        self._record(beat, lambda session: leases.hand_back(session, lease, frames_done))
+
+    def _fail(self, lease: Lease, beat: Heartbeat, exc: Exception) -> None:
+        _log.exception("Attempt %s at %s failed.", lease.attempts, lease.doing, exc_info=exc)
+        error = one_line(f"{type(exc).__name__}: {exc}", 200)
+        most = self._settings.max_attempts
+        self._record(beat, lambda session: leases.fail_attempt(session, lease, error, most))
 
     def _learn(self, lease: Lease, beat: Heartbeat) -> None:
         work = self._prepare(lease)
@@ -150,12 +223,12 @@ class SpanLoop:
             should_stop=beat.should_stop,
         )
         if outcome.stopped:
-            self._record(lambda session: leases.hand_back(session, lease, 0))
+            self._hand_back(lease, beat, 0)
             return
         # Equal key frames teach the same, so it does not matter when a worker that was given up
         # meanwhile writes too: its file has another name, and nobody is told of it.
         file = write_learned(self._folder(lease), lease.fence, outcome.learned)
-        self._finish(lease, file, outcome.seconds, {}, device)
+        self._finish(lease, beat, file, outcome.seconds, {}, device, frames=0)
 
     def _compute(self, lease: Lease, beat: Heartbeat) -> None:
         work = self._prepare(lease)
@@ -176,34 +249,58 @@ class SpanLoop:
             should_stop=beat.should_stop,
         )
         if outcome.stopped:
-            self._record(lambda session: leases.hand_back(session, lease, beat.frames_done))
+            self._hand_back(lease, beat, beat.frames_done)
             return
-        self._finish(lease, outcome.file.name, outcome.seconds, outcome.stages, device)
+        self._finish(
+            lease,
+            beat,
+            outcome.file.name,
+            outcome.seconds,
+            outcome.stages,
+            device,
+            span.frames_total,
+        )
 
     def _folder(self, lease: Lease) -> Path:
         """The folder of the run's spans, made where it is not there."""
+        revision = self._files.revision(lease.job_id, lease.revision)
+        if not revision.is_dir():  # a deleted job, or a share that is not mounted: make neither
+            raise FileNotFoundError(errno.ENOENT, "The export is gone", str(revision))
         folder = self._files.spans(lease.job_id, lease.revision, lease.run_number)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def _finish(
-        self, lease: Lease, file: str, seconds: float, stages: dict[str, float], device: str
+        self,
+        lease: Lease,
+        beat: Heartbeat,
+        file: str,
+        seconds: float,
+        stages: dict[str, float],
+        device: str,
+        frames: int,
     ) -> None:
         recorded = self._record(
+            beat,
             lambda session: leases.finish_span(
-                session, lease, file=file, seconds=seconds, stages=stages, device=device
-            )
+                session,
+                lease,
+                file=file,
+                seconds=seconds,
+                stages=stages,
+                device=device,
+                frames=frames,
+            ),
         )
         if not recorded:
             _log.warning("%s came too late: somebody else has it.", lease.doing)
 
-    def _write_result(self, lease: Lease) -> None:
+    def _write_result(self, lease: Lease, beat: Heartbeat) -> None:
         work = self._prepare(lease)
         if work is None:
             return
         place = (lease.job_id, lease.revision, lease.run_number)
-        folder, out = self._files.spans(*place), self._files.result(*place)
-        out.parent.mkdir(parents=True, exist_ok=True)
+        folder, out = self._folder(lease), self._files.result(*place)
         began = time.perf_counter()
         # Whoever assembles it again writes the same bytes, so it does not matter when a worker
         # that was given up meanwhile publishes it too.
@@ -218,6 +315,7 @@ class SpanLoop:
             learning_seconds=work.learning_seconds,
         )
         self._record(
+            beat,
             lambda session: leases.finish_run(
                 session,
                 lease,
@@ -225,135 +323,54 @@ class SpanLoop:
                 size=result.bytes,
                 seconds=time.perf_counter() - began,
                 device=self._me.device,
-            )
+            ),
         )
 
-    def _prepare(self, lease: Lease) -> _Work | None:
+    def _prepare(self, lease: Lease) -> Work | None:
         """Read what the span needs; None when the run is gone."""
         with self._database.write() as session:
-            # The first worker settles what "auto" means, so that all spans use one engine.
-            session.execute(
-                update(Run)
-                .where(Run.id == lease.run_id, Run.engine == engines.AUTO)
-                .values(engine=engines.resolve(engines.AUTO).name)
-            )
-            run = session.get(Run, lease.run_id)
-            if run is None:
-                return None
-            done = session.execute(
-                select(Span.ordinal, Span.file, Span.device).where(
-                    Span.run_id == run.id, Span.direction.not_in((ASSEMBLE, LEARN)), Span.file != ""
-                )
-            ).all()
-            learning = session.scalars(
-                select(Span.seconds).where(Span.run_id == run.id, Span.direction == LEARN)
-            ).one_or_none()
-            return _Work(
-                inputs=inputs_of(session, self._files, run, self._settings.limits),
-                plan=RunPlan.from_json(run.plan),
-                began=run.started or run.created,
-                learned=learned_path(session, self._files, run),
-                earlier=earlier_path(session, self._files, run),
-                learning_seconds=learning or 0.0,
-                span_files={row.ordinal: row.file for row in done},
-                devices=", ".join(sorted({row.device for row in done})) or "cpu",
-            )
+            return prepare(session, self._files, self._settings.limits, lease.run_id)
 
-    def _record(self, change: Callable[[Session], bool]) -> bool:
+    def _record(self, beat: Heartbeat, change: Callable[[Session], bool]) -> bool:
         """Write down what became of a span, waiting for a database that is away.
 
         When the worker is asked to stop meanwhile, nothing is lost: the lease ends, and the
         span's file is still there.
         """
+        beat.closing = True
         while True:
             try:
-                with self._database.write() as session:
+                with self._turn() as session:
                     return change(session)
-            except _AWAY as exc:
+            except AWAY as exc:
                 _log.warning("The database is away (%s); trying again.", one_line(str(exc.orig)))
+                self._doubt_leases()
                 if self.stop.wait(self._pace.tick):
                     return False
 
     def _report_idle(self) -> bool:
-        with self._database.write() as session:
-            leases.report(session, **_fields(self._me), doing="")
+        """Say that this worker waits, and for what; what was said a moment ago is not repeated."""
+        saying = self._trouble, time.monotonic()
+        before = self._said or (None, 0.0)
+        if before[0] == saying[0] and saying[1] - before[1] < self._pace.tick:
+            return True
+        with self._turn() as session:
+            presence.report(session, *self._me.names, doing="", trouble=self._trouble)
+        self._said = saying
         return True
 
     def _sign_off(self) -> bool:
         with self._database.write() as session:
-            leases.sign_off(session, name=self._me.name, host=self._me.host)
+            presence.sign_off(session, name=self._me.name, host=self._me.host)
         return True
 
     def _try(self, action: Callable[[], bool]) -> bool:
         """Do something that needs the database; a database that is away only costs time."""
         try:
             return action()
-        except _AWAY as exc:
+        except AWAY as exc:
             _log.warning("The database is away (%s); trying again.", one_line(str(exc.orig)))
+            self._doubt_leases()
         except Exception:  # noqa: BLE001 - the boundary: a worker outlives every error of ours
             _log.exception("The worker goes on after an error of ours.")
         return False
-
-
-class Heartbeat:
-    """Renews a lease for as long as the `with` block lasts."""
-
-    def __init__(
-        self,
-        database: Database,
-        identity: Identity,
-        lease: Lease,
-        pace: Pace,
-        stop: threading.Event,
-    ) -> None:
-        self._database = database
-        self._me = identity
-        self._lease = lease
-        self._pace = pace
-        self._stop = stop
-        self.frames_done = 0
-        self._lost = False
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
-
-    def progress(self, done: int, total: int) -> None:
-        """Note how many frames are done; the next heartbeat reports it."""
-        self.frames_done = done
-
-    def should_stop(self) -> bool:
-        """Whether the work should end at this frame."""
-        return self._lost or self._stop.is_set()
-
-    def _run(self) -> None:
-        while True:
-            try:
-                with self._database.write() as session:
-                    held = leases.renew(session, self._lease, self.frames_done, self._pace.lease)
-                    leases.report(session, **_fields(self._me), doing=self._lease.doing)
-            except _AWAY as exc:
-                # The work goes on: if the lease ends meanwhile, the fence decides.
-                _log.warning("No heartbeat: the database is away (%s).", one_line(str(exc.orig)))
-            else:
-                if not held:
-                    _log.warning("%s: the lease is lost.", self._lease.doing)
-                    self._lost = True
-                    return
-            if self._ended.wait(self._pace.heartbeat):
-                return
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._ended.set()
-        self._thread.join()
-
-
-def _fields(identity: Identity) -> dict[str, str]:
-    return {"name": identity.name, "host": identity.host, "device": identity.device}

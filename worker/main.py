@@ -20,8 +20,8 @@ from jobs import broker
 from jobs.db import open_database
 from tracker import engines
 from worker.app import STOP_SIGNAL, make_worker_app
+from worker.heartbeat import Identity
 from worker.local import require_device
-from worker.loop import Identity
 from worker.signals import hear
 
 _BROKER_CHECK_SECONDS = 5.0
@@ -56,6 +56,8 @@ def run_worker(settings: Settings, name: str = "", device: str = "auto") -> int:
         without_mingle=True,
         without_heartbeat=True,
     )
+    # Else the child would write a first line in a form of its own, before our log is set up there.
+    os.environ.pop("_MP_FORK_LOGLEVEL_", None)
 
     def hand_back() -> None:
         # At once: Celery itself tells its children only after its own connections are closed.

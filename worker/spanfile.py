@@ -217,6 +217,8 @@ def copy_prefix(source: Path, target: Path, size: int) -> None:
         left = size
         while left and (block := reader.read(min(left, 1 << 20))):
             left -= writer.write(block)
+        writer.flush()
+        os.fsync(writer.fileno())
 
 
 def _object_mask(item: Mapping[str, Any]) -> ObjectMask:

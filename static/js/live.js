@@ -3,7 +3,8 @@
 const ASK_EVERY = 4000; // milliseconds, without live events
 const CHECK_EVERY = 20000; // with them: also a page that missed an event is right soon after
 
-export function listen({ changed, lost, found }) {
+// `job`: the id of the one job to hear of; without it all jobs are of interest.
+export function listen({ job, changed, lost, found }) {
   let live = false;
   setInterval(() => { if (!live) changed(); }, ASK_EVERY);
   setInterval(() => { if (live) changed(); }, CHECK_EVERY);
@@ -13,7 +14,13 @@ export function listen({ changed, lost, found }) {
 
   if (typeof globalThis.io !== "function") return;
   const socket = globalThis.io({ reconnectionDelayMax: 5000 });
-  socket.on("connect", () => { live = true; found(); changed(); });
+  socket.on("connect", () => {
+    live = true;
+    found();
+    // A new connection hears of nothing yet, also after a lost one. What changes before it does is
+    // seen by looking once it does.
+    socket.emit("watch", job ? { job } : {}, changed);
+  });
   socket.on("disconnect", () => { live = false; lost(); });
   socket.on("connect_error", () => { live = false; });
   socket.on("job", changed);

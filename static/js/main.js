@@ -23,6 +23,7 @@ const refresh = new Refresh((error) => {
 });
 const changed = () => refresh.soon();
 listen({
+  job: document.querySelector("[data-page-job]")?.dataset.pageJob,
   changed,
   lost: () => { away = true; tell(lostText); },
   found: () => { away = false; tell(""); },

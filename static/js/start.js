@@ -71,6 +71,7 @@ function options() {
     parallel_spans: elements.parallel_spans.valueAsNumber || 0,
     reuse_previous: elements.reuse_previous.checked && !elements.reuse_previous.disabled,
     delete_zip: elements.delete_zip.checked,
+    priority: elements.priority.value,
   };
 }
 
@@ -104,9 +105,9 @@ function say(sentence) {
   plan.replaceChildren(line);
 }
 
-// The frames belong to one job, all other choices to the person.
+// Frames and priority belong to one run, all other choices to the person.
 function keep() {
-  const { frames, ...rest } = options();
+  const { frames, priority, ...rest } = options();
   try { localStorage.setItem(KEY, JSON.stringify(rest)); } catch { /* storage may be switched off */ }
 }
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 import zipfile
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,30 +19,11 @@ from config import Limits
 from cvat_io import masks
 from cvat_io.build import write_export
 from cvat_io.model import ExportKind, Label, LabelAttribute, Mask, MaskShape, OtherTrack
-from cvat_io.reader import Export, open_export
+from cvat_io.reader import open_export
 from cvat_io.result import read_note, write_result
-from cvat_io.verify import VerificationError, verify_result
-from tests.cvat_io.cvat_samples import FIXTURES, LABELS, document, job, mask, needs_fixtures, track
-
-BOX = (
-    '<track id="41" label="car" source="manual">\n    '
-    '<box frame="1" keyframe="1" outside="0" occluded="0" xtl="1.00" ytl="1.00" xbr="2.00" '
-    'ybr="2.00" z_order="0">\n    </box>\n  </track>'
-)
-
-
-def some_mask(left: int = 3) -> Mask:
-    return Mask(left, 4, 3, 2, np.array([1, 2, 1, 2], dtype=np.int32))
-
-
-def shape(frame: int, **values: object) -> MaskShape:
-    return replace(MaskShape(frame, "car", some_mask()), **values)
-
-
-def export_file(folder: Path, *parts: str, meta: str | None = None) -> Path:
-    path = folder / "export.xml"
-    path.write_bytes(document(meta or job(), *parts))
-    return path
+from cvat_io.verify import verify_result
+from tests.cvat_io.cvat_samples import FIXTURES, document, job, mask, needs_fixtures, track
+from tests.cvat_io.result_samples import BOX, export_file, human, shape, some_mask
 
 
 def written(folder: Path, export: Path, shapes: Sequence[MaskShape]) -> etree._Element:
@@ -54,11 +33,6 @@ def written(folder: Path, export: Path, shapes: Sequence[MaskShape]) -> etree._E
     with zipfile.ZipFile(out) as archive:
         assert archive.namelist() == ["annotations.xml"]
         return etree.fromstring(archive.read("annotations.xml"))
-
-
-def human(export: Export) -> list[MaskShape]:
-    drawn = [each for each in export.tracks() if isinstance(each, MaskShape)]
-    return sorted(drawn, key=lambda each: each.frame)
 
 
 def test_every_mask_is_a_track_of_its_own(tmp_path: Path) -> None:
@@ -290,93 +264,6 @@ def test_any_export_that_is_built_reads_back_as_it_was(
         [getattr(s, n) for n in beside] for s in drawn
     ]
     assert all(masks.same_pixels(a.mask, b.mask) for a, b in zip(found_shapes, drawn, strict=True))
-
-
-def tampered(folder: Path, change: tuple[str, str]) -> None:
-    """Write a sound result, change it, and verify."""
-    export = export_file(folder, track(mask(1)), BOX)
-    out = folder / "result.zip"
-    with open_export(export, Limits()) as opened:
-        drawn = human(opened)
-        write_result(out, opened, [*drawn, shape(2, source="auto")], {})
-        verify_result(out, opened, {1}, frozenset(), Limits())
-        with zipfile.ZipFile(out) as archive:
-            text = archive.read("annotations.xml").decode()
-        assert re.search(change[0], text)
-        with zipfile.ZipFile(out, "w") as archive:
-            archive.writestr("annotations.xml", re.sub(*change, text, count=1))
-        verify_result(out, opened, {1}, frozenset(), Limits())
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "words"),
-    [
-        (r'(?s)(id="42".*?)left="4"', r'\1left="5"', "did not draw"),
-        (r'(id="42" label="car" source=")manual', r"\1auto", "did not draw"),
-        (r'(?s)(id="42".*?z_order=")0', r"\g<1>1", "did not draw"),
-        (r"(?s)  <track id=\"42\".*?</track>\n", "", "lacks a mask"),
-        (r"(?s)  <track id=\"41\".*?</track>\n", "", "other track number 0"),
-        (r'xtl="1.00"', 'xtl="1.50"', "other track number 0"),
-        (r'id="43"', 'id="42"', "two tracks have the id 42"),
-        (r'id="43"', 'id="41"', "two tracks have the id 41"),
-        (r'frame="2" keyframe="1" outside="1"', 'frame="3" keyframe="1" outside="1"', "not closed"),
-        (r'(?s)(id="43".*?)frame="2"', r'\1frame="8"', "not closed"),
-        (r'(?s)(id="43".*?)rle="0, 4"', r'\1rle="0, 4, 0"', "not canonical"),
-        (r'(?s)(id="43".*?)rle="0, 4"', r'\1rle="0, 5"', "cannot be read"),
-        (r'label="car"', 'label="dog"', "cannot be read"),
-        (r"#b83df5", "#000000", "head differs"),
-        (r"</annotations>", "", "cannot be read"),
-    ],
-)
-def test_a_result_that_breaks_a_rule_is_found_out(
-    tmp_path: Path, old: str, new: str, words: str
-) -> None:
-    with pytest.raises(VerificationError, match=words):
-        tampered(tmp_path, (old, new))
-
-
-def test_a_second_file_in_a_result_is_found_out(tmp_path: Path) -> None:
-    out = tmp_path / "result.zip"
-    with open_export(export_file(tmp_path), Limits()) as opened:
-        write_result(out, opened, [], {})
-        with zipfile.ZipFile(out, "a") as archive:
-            archive.writestr("copy.xml", "<x/>")
-        with pytest.raises(VerificationError, match="2 files"):
-            verify_result(out, opened, (), frozenset(), Limits())
-
-
-def test_additions_on_a_key_frame_need_leave(tmp_path: Path) -> None:
-    out = tmp_path / "result.zip"
-    with open_export(export_file(tmp_path, track(mask(1))), Limits()) as opened:
-        write_result(out, opened, [*human(opened), shape(1, mask=some_mask(9))], {})
-        verify_result(out, opened, {1}, frozenset(), Limits(), additions_allowed=True)
-        with pytest.raises(VerificationError, match="did not draw"):
-            verify_result(out, opened, {1}, frozenset(), Limits())
-
-
-def test_ignored_labels_stay_as_drawn_on_every_frame(tmp_path: Path) -> None:
-    out = tmp_path / "result.zip"
-    labels = LABELS.replace("</labels>", "<label><name>HUD</name></label></labels>")
-    ignored = frozenset({"HUD"})
-    path = export_file(tmp_path, track(mask(4), label="HUD"), meta=job(labels=labels))
-    with open_export(path, Limits()) as opened:
-        write_result(out, opened, human(opened), {})
-        verify_result(out, opened, (), ignored, Limits())
-        for wrong in ([], [*human(opened), shape(5, label="HUD")]):
-            write_result(out, opened, wrong, {})
-            with pytest.raises(VerificationError):
-                verify_result(out, opened, (), ignored, Limits())
-
-
-def test_the_same_pixels_drawn_twice_in_different_boxes_are_no_fault(tmp_path: Path) -> None:
-    out = tmp_path / "result.zip"
-    loose = mask(1, rle="9, 2, 13", left=2, top=3, width=6, height=4)
-    tight = mask(1, rle="0, 2", left=5, top=4, width=2, height=1)
-    path = export_file(tmp_path, track(loose, 0), track(tight, 1))
-    with open_export(path, Limits()) as opened:
-        assert len(human(opened)) == 2
-        write_result(out, opened, human(opened), {})
-        verify_result(out, opened, {1}, frozenset(), Limits())
 
 
 MEMORY = """

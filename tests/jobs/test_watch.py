@@ -9,11 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
+from config import Settings
 from errors import SettingsError
-from jobs.files import stamp_of
+from jobs import tidy
+from jobs.files import hash_file, stamp_of
+from jobs.models import Run
 from jobs.service import Jobs
-from jobs.views import JobState
+from jobs.views import JobState, RunOptions
 from jobs.watch import Watch, is_whole
 from tests.helpers.clips import tiny_clip, write_clip
 
@@ -266,3 +270,33 @@ def test_updates_txt_that_cannot_be_rewritten_is_a_notice_and_no_error(
     jobs.result_downloaded("5")
     watch.poll()
     assert jobs.notices() == ()
+
+
+def test_an_archive_that_takes_the_name_while_the_old_one_is_checked_is_not_deleted(
+    settings: Settings, jobs: Jobs, export: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.downloads_path.mkdir(parents=True)
+    archive = settings.downloads_path / "264.zip"
+    archive.write_bytes(export.read_bytes())
+    with archive.open("rb") as stream:
+        jobs.receive("264.zip", stream)
+    jobs.start_run("264", RunOptions(delete_zip=True))
+    result = jobs.files.result("264", 1, 1)
+    result.parent.mkdir(parents=True)
+    result.write_bytes(b"published")
+    with jobs.database.write() as session:
+        done = {"state": "done", "delete_zip_due": True, "result_sha256": hash_file(result)}
+        session.execute(update(Run).values(done))
+
+    def another_comes(path: Path) -> str:
+        found = hash_file(path)
+        if path == archive:
+            newer = path.with_name("newer.part")
+            newer.write_bytes(b"another export")
+            newer.replace(path)
+        return found
+
+    monkeypatch.setattr(tidy, "hash_file", another_comes)
+    tidy.delete_archives(settings, jobs.database)
+    assert archive.read_bytes() == b"another export"
+    assert "was kept" in jobs.job("264").log[-1].text

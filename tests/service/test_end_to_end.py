@@ -27,6 +27,7 @@ from worker.local import track
 ROOT = Path(__file__).parents[2]
 ENDED = (JobState.COMPLETED, JobState.FAILED)
 QUICK = RunOptions(engine="builtin-fast")
+FLOW = RunOptions(engine="flow")  # learns nothing: what is tested here is the queue
 
 
 @pytest.fixture(
@@ -134,10 +135,10 @@ def test_two_workers_give_the_result_of_one_process(
         wait_for_workers(jobs, 2)
         assert jobs.health().broker == "ok"
         job_id = receive(jobs, export)
-        jobs.start_run(job_id, RunOptions())
+        jobs.start_run(job_id, FLOW)
         wait_until(jobs, job_id, *ENDED)
     out = tmp_path / "local.zip"
-    track(export, out, options=RunOptions(), settings=settings, device="cpu")
+    track(export, out, options=FLOW, settings=settings, device="cpu")
     assert jobs.result(job_id).read_bytes() == out.read_bytes()
 
 
@@ -187,7 +188,7 @@ def test_work_is_found_while_the_broker_is_away(
     jobs = Jobs(away)
     with worker(away, "alone", tmp_path):
         job_id = receive(jobs, export)
-        jobs.start_run(job_id, RunOptions())
+        jobs.start_run(job_id, FLOW)
         wait_until(jobs, job_id, JobState.COMPLETED)
     assert jobs.health().broker.startswith("degraded")
     jobs.close()

@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 import server
 from config import Settings
 from tests.web.kit import KEY_TEXT, MakeExport, export_bytes
+from tests.web.pieces import large_export
 from web.context import KEY
 
 
@@ -70,3 +71,9 @@ def make_export(tmp_path: Path) -> MakeExport:
         return export_bytes(path, keys, shift=shift, images=images, unused=unused)
 
     return make
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> bytes:
+    """An export of 4.5 MB."""
+    return large_export(tmp_path / "large.zip").read_bytes()

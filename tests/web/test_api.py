@@ -14,7 +14,8 @@ from werkzeug.test import TestResponse
 from config import Settings
 from jobs.db import open_database
 from tests.web.kit import MakeExport, upload
-from worker.loop import Identity, SpanLoop
+from worker.heartbeat import Identity
+from worker.loop import SpanLoop
 
 
 def test_the_list_is_searched_filtered_and_paged(

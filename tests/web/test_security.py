@@ -10,9 +10,8 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-import server
 from config import Settings
-from errors import SettingsError
+from jobs import room
 from tests.web.kit import KEY_TEXT, MakeExport
 from web.auth import own_path
 
@@ -20,11 +19,19 @@ BEARER = {"Authorization": f"Bearer {KEY_TEXT}"}
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "relay.example.org", ""])
-def test_a_server_without_a_key_refuses_to_be_reached_from_elsewhere(
-    settings: Settings, host: str
+def test_a_server_that_can_be_reached_from_elsewhere_lets_nobody_in_without_a_key(
+    settings: Settings, make_app: Callable[[Settings], Flask], host: str
 ) -> None:
-    with pytest.raises(SettingsError, match=r"HOST.*AGENT_KEY"):
-        server.serve(replace(settings, host=host))
+    client = make_app(replace(settings, host=host)).test_client()
+    assert client.get("/api/jobs").status_code == 401
+    assert client.post("/sign-in", data={"key": ""}).status_code == 401
+
+
+def test_so_does_one_behind_a_proxy(
+    settings: Settings, make_app: Callable[[Settings], Flask]
+) -> None:
+    client = make_app(replace(settings, trusted_proxies=1)).test_client()
+    assert client.get("/api/jobs").status_code == 401
 
 
 @pytest.mark.parametrize(
@@ -52,6 +59,7 @@ def test_without_a_key_this_machine_may_do_everything(client: FlaskClient, host:
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site"},
         {"Origin": "http://localhost", "Sec-Fetch-Site": "cross-site"},
+        {"Origin": "http://["},
     ],
 )
 def test_a_page_of_another_origin_may_change_nothing(
@@ -117,8 +125,48 @@ def test_people_sign_in_once_and_out_again(guarded: FlaskClient) -> None:
     assert KEY_TEXT not in cookie
     assert guarded.get("/api/jobs").status_code == 200
 
-    guarded.post("/sign-out")
+    guarded.post("/sign-out", headers={"Origin": "http://localhost"})
     assert guarded.get("/api/jobs").status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 403),
+        ({"Origin": "https://evil.example", "X-Requested-With": "x"}, 403),
+        ({"Sec-Fetch-Site": "cross-site", "X-Requested-With": "x"}, 403),
+        ({"Origin": "http://localhost"}, 201),
+        ({"Sec-Fetch-Site": "same-origin"}, 201),
+        ({"X-Requested-With": "a program of mine"}, 201),
+    ],
+)
+def test_a_session_changes_nothing_for_a_request_that_does_not_say_where_it_comes_from(
+    guarded: FlaskClient, make_export: MakeExport, headers: dict[str, str], status: int
+) -> None:
+    guarded.post("/sign-in", data={"key": KEY_TEXT})
+    answer = guarded.post("/api/jobs?name=264.zip", data=make_export(), headers=headers)
+    assert answer.status_code == status
+    total = 1 if status == 201 else 0
+    assert guarded.get("/api/jobs").get_json()["total"] == total
+
+
+def test_a_program_with_a_key_says_nothing_of_that(
+    guarded: FlaskClient, make_export: MakeExport
+) -> None:
+    answer = guarded.post("/api/jobs?name=264.zip", data=make_export(), headers=BEARER)
+    assert answer.status_code == 201
+
+
+def test_a_page_without_tls_is_foreign_to_a_server_with_it(
+    settings: Settings, make_app: Callable[[Settings], Flask], make_export: MakeExport
+) -> None:
+    client = make_app(replace(settings, agent_key=KEY_TEXT)).test_client()
+    for origin, status in (("http://relay.example", 403), ("https://relay.example", 201)):
+        answer = client.post(
+            "/api/jobs?name=264.zip", base_url="https://relay.example",
+            data=make_export(), headers={**BEARER, "Origin": origin},
+        )  # fmt: skip
+        assert answer.status_code == status
 
 
 def test_a_new_key_signs_everybody_out(
@@ -169,3 +217,24 @@ def test_what_a_stranger_wrote_is_shown_as_text(
     pages = (client.get("/"), client.get(path), client.get("/?search=<img src=x>"))
     for page in (*pages, client.get("/jobs/<img src=x>")):
         assert "<img src=x" not in page.text
+
+
+def test_a_proxy_before_a_server_without_a_key_is_no_user_of_this_machine(
+    client: FlaskClient,
+) -> None:
+    answer = client.get("/api/jobs", headers={"X-Forwarded-For": "203.0.113.9"})
+    assert answer.status_code == 403
+    assert "TRUSTED_PROXIES" in answer.get_json()["error"]
+
+
+def test_prometheus_without_a_key_is_told_so(guarded: FlaskClient) -> None:
+    assert guarded.get("/metrics").status_code == 401
+    assert guarded.get("/metrics", headers=BEARER).status_code == 200
+
+
+def test_strangers_learn_which_part_is_down_and_not_what_it_is_called(
+    guarded: FlaskClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "trouble", lambda *_, **__: f"DATA_DIR {settings.data_dir} is gone")
+    assert guarded.get("/readyz").get_json()["reason"].startswith("disk")
+    assert str(settings.data_dir) not in guarded.get("/readyz").text

@@ -129,9 +129,13 @@ def test_uploads_events_runs_and_a_clean_end(
     mode: str, tmp_path: Path, make_export: MakeExport
 ) -> None:
     with running(mode, tmp_path, BROKER_URL=NO_BROKER) as server:
-        assert server.ask("GET", "/readyz") == (200, {"ready": True, "reason": ""})
+        status, health = server.ask("GET", "/readyz")
+        assert (status, health["ready"], health["status"]) == (200, True, "degraded")
+        assert "broker" in health["reason"]
         with listening(server) as listener:
             assert listener.receive(timeout=30).startswith("40{")
+            listener.send('420["watch",{}]')
+            assert listener.receive(timeout=30) == "430[{}]"
             status, job = server.ask("POST", "/api/jobs?name=264.zip", make_export())
             assert (status, job["state"]) == (201, "ready")
             assert listener.receive(timeout=30) == '42["job",{"id":"264"}]'

@@ -28,9 +28,10 @@ from jobs.views import JobState, Mode, RunOptions, SpanState
 from tests.helpers.clips import Clip, hud, shapes_of, tiny_clip, write_clip
 from tracker import engines
 from tracker.protocol import Example
+from worker.heartbeat import Identity, Pace
 from worker.learning import KeyFrameExamples, Learned, learn_objects, read_earlier, write_learned
 from worker.local import track
-from worker.loop import Identity, Pace, SpanLoop
+from worker.loop import SpanLoop
 
 QUICK = Pace(lease=5.0, heartbeat=0.05, tick=0.05)
 ENDED = (JobState.COMPLETED, JobState.FAILED)

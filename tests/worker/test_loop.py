@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,10 +16,8 @@ from jobs.service import Jobs
 from jobs.views import JobState, Mode, RunOptions, SpanState
 from jobs.watch import Watch
 from tests.helpers.clips import tiny_clip, write_clip
+from tests.worker.loops import a_loop, running, wait_for
 from worker.local import track
-from worker.loop import Identity, Pace, SpanLoop
-
-QUICK = Pace(lease=5.0, heartbeat=0.05, tick=0.05)
 
 
 @pytest.fixture
@@ -31,33 +27,8 @@ def ready(jobs: Jobs, export: Path) -> Jobs:
     return jobs
 
 
-def a_loop(settings: Settings, database: Database, name: str = "w") -> SpanLoop:
-    identity = Identity(name=name, host="here", device="cpu")
-    return SpanLoop(settings, database, identity, pace=QUICK)
-
-
-@contextmanager
-def running(loop: SpanLoop) -> Iterator[None]:
-    thread = threading.Thread(target=loop.run)
-    thread.start()
-    try:
-        yield
-    finally:
-        loop.ask_to_stop()
-        thread.join()
-
-
 def span_files(jobs: Jobs, job_id: str) -> list[Path]:
     return list(jobs.files.spans(job_id, 1, 1).glob("0.*.jsonl"))
-
-
-def wait_for(jobs: Jobs, job_id: str, *states: JobState) -> None:
-    pause = threading.Event()
-    for _ in range(1200):
-        if jobs.job(job_id).job.state in states:
-            return
-        pause.wait(0.05)
-    raise AssertionError(jobs.job(job_id))
 
 
 ENDED = (JobState.COMPLETED, JobState.FAILED)
