@@ -267,14 +267,15 @@ def test_any_export_that_is_built_reads_back_as_it_was(
 
 
 MEMORY = """
-import json, resource, sys
+import json, sys
 from pathlib import Path
+from bench.machine import peak_mb
 from config import Limits
 from cvat_io.model import MaskShape
 from cvat_io.reader import open_export
 with open_export(Path(sys.argv[1]), Limits()) as export:
     count = sum(isinstance(each, MaskShape) for each in export.tracks())
-print(json.dumps([count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]))
+print(json.dumps([count, peak_mb()]))
 """
 
 
