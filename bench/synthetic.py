@@ -58,6 +58,8 @@ class Begun:
 class Synthetic:
     """Moves masks by one pixel a frame, and sleeps."""
 
+    replays = False
+
     def __init__(self) -> None:
         self._labels: LabelMap = np.zeros((0, 0), dtype=np.uint16)
         self._objects = 0

@@ -43,8 +43,15 @@ class Propagator(Protocol):
 
     Restartable: after `start(key_frame, labels)` a call `remember(frame, labels)` with the last
     frame that was stepped and the label map that `step` returned for it puts a fresh propagator in
-    the state of the one that computed them, to the bit. A killed worker's successor relies on it.
+    the state of the one that computed them, to the bit. Where `replays` is true its state is the
+    whole history: then that takes `remember` for all frames since the key frame, in their order. A
+    killed worker's successor relies on it.
     """
+
+    @property
+    def replays(self) -> bool:
+        """Whether a successor must show it all frames since the key frame, not the last alone."""
+        ...
 
     def start(self, image: Image, labels: LabelMap) -> None:
         """Forget everything and begin at a key frame (`labels` may be all background)."""
@@ -55,5 +62,8 @@ class Propagator(Protocol):
         ...
 
     def remember(self, image: Image, labels: LabelMap) -> None:
-        """Take `labels` as the state at `image` (a correction, a further key frame, a restart)."""
+        """Take `labels` as the state at `image` (a correction, a further key frame, a restart).
+
+        `image` is the frame that was given last, or the one after it.
+        """
         ...

@@ -32,7 +32,7 @@ def fill_by_one_pass(job: SpanJob) -> bool:
                 job.report(visited, len(order))
                 if visited < len(order) and job.should_stop():
                     return False
-    return True
+    return visited == len(order)
 
 
 def _write(job: SpanJob, writer: SpanWriter, frame: int, step: Step, previous: LabelMap) -> None:

@@ -73,6 +73,7 @@ class SpanJob:
             anchors=frozenset(self.span.anchors),
             cross=self._cross_forward if forward else self._cross_backward,
             restart=lambda frame: self.labels_at(file, frame),
+            should_stop=self.should_stop,
         )
 
     def labels_at(self, file: SpanFile, frame: int) -> LabelMap:

@@ -17,7 +17,8 @@ class Sweep:
     """What a pass needs. `order`: the frames to visit in turn, `start` not among them.
 
     `restart(frame)` is the label map with which the pass went on at a visited frame (or began, at
-    `start`); `cross` is asked at each frame of `anchors`.
+    `start`); `cross` is asked at each frame of `anchors`. `should_stop` is asked while an
+    engine that remembers all frames is shown those that are done already.
     """
 
     make: Callable[[], Propagator]
@@ -28,9 +29,12 @@ class Sweep:
     anchors: frozenset[int]
     cross: Crossing
     restart: Callable[[int], LabelMap]
+    should_stop: Callable[[], bool]
 
     def run(self, done: int) -> Generator[tuple[int, Step], None, None]:
         """Go on after the first `done` frames of `order`; yields each further frame and its step.
+
+        Ends early when it is told to stop before it could go on.
 
         At an anchor the step's labels are those of the crossing. The propagator is started anew
         there, with all objects that it carries: only so can a successor that begins at the last
@@ -41,16 +45,20 @@ class Sweep:
             return
         propagator = self.make()
         base = next((frame for frame in reversed(visited) if frame in self.anchors), self.start)
-        last = visited[-1] if visited and visited[-1] != base else None
-        images = self.images.ahead([base, *([] if last is None else [last]), *rest])
+        known = visited[visited.index(base) + 1 :] if base in visited else visited
+        if not propagator.replays:
+            known = known[-1:]
+        images = self.images.ahead([base, *known, *rest])
         try:
             image = next(images)
             with self.clock.busy("track"):
                 propagator.start(image, self.restart(base))
-            if last is not None:
+            for frame in known:
+                if propagator.replays and self.should_stop():
+                    return
                 image = next(images)
                 with self.clock.busy("track"):
-                    propagator.remember(image, self.restart(last))
+                    propagator.remember(image, self.restart(frame))
             for frame, image in zip(rest, images, strict=True):
                 with self.clock.busy("track"):
                     step = propagator.step(image)

@@ -53,7 +53,7 @@ def _forward(job: SpanJob, done: SpanFile, order: Sequence[int], visits: int) ->
             job.report(visited, visits)
             if job.should_stop():
                 return False
-    return True
+    return visited == len(order)
 
 
 def _write_forward(job: SpanJob, writer: SpanWriter, frame: int, step: Step) -> None:
@@ -115,7 +115,7 @@ def _backward(
             job.report(before + written, visits)
             if written < len(final_order) and job.should_stop():
                 return False
-    return True
+    return written == len(final_order)
 
 
 class _Fuser:

@@ -11,12 +11,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from tracker.engines import Power, Watcher
+from tracker.power import cores, device_of, working
 from tracker.propagators.builtin import model as models
 from tracker.propagators.builtin.backbone import Features
 from tracker.propagators.builtin.lessons import PRIORS, Lesson, Lessons
 from tracker.propagators.builtin.model import Learned, Model
 from tracker.propagators.builtin.optimiser import Optimiser
-from tracker.propagators.builtin.power import cores, device_of, working
 from tracker.propagators.builtin.recipe import Recipe
 from tracker.protocol import Example
 

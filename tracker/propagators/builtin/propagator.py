@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from tracker.engines import Power
+from tracker.power import device_of, precision, working
 from tracker.propagators.builtin import model as models
 from tracker.propagators.builtin.backbone import Features, backbone
 from tracker.propagators.builtin.contest import Contest
 from tracker.propagators.builtin.edges import sharpened
 from tracker.propagators.builtin.hues import Hues
-from tracker.propagators.builtin.power import device_of, precision, working
 from tracker.propagators.builtin.recall import CELL, Memory, cells, described, identities, unit
 from tracker.propagators.builtin.recipe import Recipe
 from tracker.propagators.builtin.regions import Region, regions
@@ -52,6 +52,8 @@ class BuiltinPropagator:
     Its state is the key frame given to `start` and the last frame with its label map, and nothing
     else: that is what makes it restartable to the bit.
     """
+
+    replays = False
 
     def __init__(self, recipe: Recipe, power: Power, learned: bytes | None) -> None:
         """`learned`: what `learn` returned; without it masks are carried by motion alone.

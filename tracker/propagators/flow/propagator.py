@@ -26,6 +26,8 @@ class FlowPropagator:
     absent until `start` or `remember` gives it anew.
     """
 
+    replays = False
+
     def __init__(self) -> None:
         self._count = 0
         self._known: dict[int, Colours] = {}

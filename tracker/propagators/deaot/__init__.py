@@ -1,0 +1,46 @@
+"""DeAOT, the published mask propagation network, written from its paper to load its weights.
+
+Yang and Yang, "Decoupling Features in Hierarchical Propagation for Video Object Segmentation"
+(NeurIPS 2022).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from tracker.engines import Power
+from tracker.propagators.deaot.bank import Eviction
+from tracker.propagators.deaot.network import DeAOT
+from tracker.propagators.deaot.propagator import DeAOTPropagator
+from tracker.propagators.deaot.tracker import Memories
+from tracker.propagators.deaot.weights import load
+
+__all__ = ["DeAOTPropagator", "Eviction", "Memories", "make"]
+
+MOST_MEMORIES = 8  # long-term memories of ten objects
+_KEPT = 2  # networks that a process keeps
+
+
+def make(
+    variant: str, weights: Path, power: Power, memories: Memories | None = None
+) -> DeAOTPropagator:
+    """A propagator of `variant`, a name in `variants.VARIANTS`, with the weights of a file.
+
+    Raises InputError when the file is not one of this variant.
+    """
+    if memories is None:
+        memories = Memories(most=MOST_MEMORIES, eviction=Eviction.KEEP_KEY_FRAMES)
+    status = weights.stat() if weights.exists() else None
+    version = (status.st_size, status.st_mtime_ns) if status else (0, 0)
+    return DeAOTPropagator(
+        lambda device: _network(variant, weights, version, device), power, memories
+    )
+
+
+@lru_cache(maxsize=_KEPT)
+def _network(variant: str, weights: Path, version: tuple[int, int], device: str) -> DeAOT:
+    """Loaded once per process, file version and device."""
+    network = load(variant, weights).to(device)
+    network.prepare()
+    return network

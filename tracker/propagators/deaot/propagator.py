@@ -1,0 +1,221 @@
+"""The propagator: label maps in, label maps out, with the network's own memory between."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from errors import InputError
+from tracker.engines import Power
+from tracker.power import device_of, working
+from tracker.propagators.deaot.decide import decided, sureness
+from tracker.propagators.deaot.network import DeAOT
+from tracker.propagators.deaot.picture import LONGEST, network_size, normalised, shrunk
+from tracker.propagators.deaot.tracker import Memories, Tracker
+from tracker.protocol import Image, LabelMap, Step
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """One way to run, and the words for it. A device that is too small gets the next one."""
+
+    words: str
+    together: int = 4  # groups of ten objects at once
+    longest: int = LONGEST  # pixels of the longer side that the network is shown
+    device: str = ""  # empty: the one that was asked for
+
+
+FITS = (
+    Fit("all of it"),
+    Fit("ten objects at a time", together=1),
+    Fit("ten objects at a time and frames of 640 pixels", together=1, longest=640),
+    Fit("the processor in place of the graphics card", device="cpu"),
+)
+
+
+class DeAOTPropagator:
+    """Carries masks with DeAOT; see `tracker.protocol.Propagator`.
+
+    Its state is the whole history since the key frame: a successor replays it with `remember`.
+    """
+
+    replays = True
+
+    def __init__(
+        self,
+        network: Callable[[str], DeAOT],
+        power: Power,
+        memories: Memories,
+        *,
+        precision: torch.dtype | None = None,
+    ) -> None:
+        """`network(device)` is one that is ready to run there.
+
+        `precision`: bfloat16 or float16 where the device is a graphics card, None for its best;
+        float32 for results that are equal to a processor's.
+        """
+        self._network_on = network
+        self._power = power
+        self._memories = memories
+        self._precision = precision
+        self._fit = 0
+        self._take(FITS[0])
+        self._numbers = np.zeros(0, dtype=np.uint16)  # of the network's objects 1, 2, ...
+        self._count = 0  # largest number given so far
+        self._size = 0, 0
+        self._last: Image | None = None
+        self._pending: LabelMap | None = None  # decided for the last frame, not remembered yet
+
+    def start(self, image: Image, labels: LabelMap) -> None:
+        """Forget everything and begin at a key frame (`labels` may be all background).
+
+        Where the device's memory does not hold that, it goes on in a smaller way and says so.
+        """
+        while True:
+            try:
+                with self._running():
+                    self._begin(image, labels)
+                    if self._device.type == "cuda" and len(self._numbers):
+                        # Shows whether a step fits too, all of whose memory is taken now.
+                        self._tracker.carry()
+                        self._begin(image, labels)
+                return
+            except torch.OutOfMemoryError as exc:
+                self._shrink(exc)
+
+    def _begin(self, image: Image, labels: LabelMap) -> None:
+        self._tracker = self._fresh()
+        self._numbers = np.zeros(0, dtype=np.uint16)
+        self._count = int(labels.max(initial=0))
+        self._pending = None
+        corners = self.network.variant.corners
+        self._size = network_size(*labels.shape, corners=corners, longest=FITS[self._fit].longest)
+        self._look(image)
+        self._meet(labels)
+
+    def _take(self, fit: Fit) -> None:
+        self.network = self._network_on(fit.device or device_of(self._power))
+        self._device = next(self.network.parameters()).device
+        self._tracker = self._fresh()
+
+    def _fresh(self) -> Tracker:
+        together = min(self._memories.together, FITS[self._fit].together)
+        return Tracker(self.network, replace(self._memories, together=together))
+
+    def _shrink(self, exc: torch.OutOfMemoryError) -> None:
+        """Take the next smaller way to run. Raises InputError where there is none."""
+        self._fit += 1
+        if self._fit == len(FITS):
+            raise InputError(
+                f"{self.network.variant.name} does not fit into this machine's memory in any"
+                " way: choose a smaller engine (`relay models`)."
+            ) from exc
+        _LOG.warning(
+            "%s does not fit into the memory of %s: going on with %s",
+            self.network.variant.name,
+            self._device,
+            FITS[self._fit].words,
+        )
+        self._take(FITS[self._fit])
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def step(self, image: Image) -> Step:
+        """Carry the masks to `image`, the neighbour of the frame given last."""
+        if self._last is None:
+            raise RuntimeError("step() before start()")
+        with self._running():
+            self._settle()
+            self._look(image)
+            if not len(self._numbers):
+                return Step(np.zeros(image.shape[:2], dtype=np.uint16), self._nobody())
+            logits = self._tracker.carry()
+            found = decided(logits, image.shape[:2], corners=self.network.variant.corners)
+            sure = sureness(logits).cpu().numpy()
+            labels = self._named(found.cpu().numpy())
+        self._pending = labels.copy()
+        confidence = self._nobody()
+        confidence[self._numbers.astype(np.int64) - 1] = sure
+        return Step(labels, confidence)
+
+    def remember(self, image: Image, labels: LabelMap) -> None:
+        """Take `labels` as the state at `image`: the frame stepped last, or the one after it.
+
+        Objects that were never given before are met there.
+        """
+        if self._last is None:
+            raise RuntimeError("remember() before start()")
+        self._count = max(self._count, int(labels.max(initial=0)))
+        with self._running():
+            if self._pending is None or not np.array_equal(image, self._last):
+                self._settle()
+                self._look(image)
+                if len(self._numbers):
+                    self._tracker.carry()
+            self._pending = None
+            if np.isin(labels, np.append(self._numbers, 0)).all():
+                self._update(labels)
+            else:
+                self._meet(labels)
+
+    def remembered(self) -> list[int]:
+        """Long-term memories of each group of objects, frames."""
+        return self._tracker.remembered()
+
+    def remembered_bytes(self) -> int:
+        """Bytes of the memories that every step reads."""
+        return self._tracker.remembered_bytes()
+
+    def _settle(self) -> None:
+        """Remember what was decided for the last frame, unless someone has said otherwise."""
+        if self._pending is not None:
+            self._update(self._pending)
+            self._pending = None
+
+    def _look(self, image: Image) -> None:
+        shown = normalised(image, self._size)
+        if self._device.type != "cpu":
+            shown = shown.pin_memory().to(self._device, non_blocking=True)
+        self._tracker.look(shown.contiguous(memory_format=torch.channels_last))
+        self._last = image
+
+    def _meet(self, labels: LabelMap) -> None:
+        fresh = np.setdiff1d(np.unique(labels), np.append(self._numbers, 0))
+        self._numbers = np.concatenate([self._numbers, fresh]).astype(np.uint16)
+        if len(self._numbers):
+            self._tracker.meet(self._known(labels), len(self._numbers))
+
+    def _update(self, labels: LabelMap) -> None:
+        if len(self._numbers):
+            self._tracker.update(self._known(labels))
+
+    def _known(self, labels: LabelMap) -> Tensor:
+        """A label map with the network's own numbers, at its size and on its device."""
+        table = np.zeros(max(self._count, int(labels.max(initial=0))) + 1, dtype=np.uint16)
+        table[self._numbers] = np.arange(1, len(self._numbers) + 1)
+        return shrunk(table[labels], self._size).to(self._device)
+
+    def _named(self, found: NDArray[np.int32]) -> LabelMap:
+        return np.concatenate([np.zeros(1, dtype=np.uint16), self._numbers])[found]
+
+    def _nobody(self) -> NDArray[np.float32]:
+        """Confidence of objects that the network was never shown: they are surely absent."""
+        return np.ones(self._count, dtype=np.float32)
+
+    @contextmanager
+    def _running(self) -> Iterator[None]:
+        half: AbstractContextManager[object] = nullcontext()
+        precision = self._precision or torch.bfloat16
+        if self._device.type == "cuda" and precision is not torch.float32:
+            half = torch.autocast("cuda", precision)
+        with working(self._power), torch.inference_mode(), half:
+            yield
