@@ -1,0 +1,58 @@
+"""Segmenters: engines that turn clicks, boxes and strokes on one image into a mask.
+
+One registry of names: `builtin`, which needs nothing, and those whose weights others have published
+(`tracker.models`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from errors import InputError
+from tracker import models
+from tracker.segmenters.protocol import Segmenter
+
+if TYPE_CHECKING:
+    from tracker.segmenters.embeddings import Embeddings
+
+BUILTIN = "builtin"
+_SAM = "sam-"
+
+
+def names() -> tuple[str, ...]:
+    """All segmenters, the one that needs no download first."""
+    return (BUILTIN, *(model.name for model in models.models() if model.segments))
+
+
+def require(name: str) -> None:
+    """Make sure that segmenter `name` can run as far as its weights go, before anything does.
+
+    Raises InputError with one sentence for an unknown name, and for weights that are missing or
+    wrong.
+    """
+    if name not in names():
+        known = ", ".join(names())
+        raise InputError(f"There is no segmenter named {name!r}: use one of {known}.")
+    if name != BUILTIN:
+        models.check(name)
+
+
+def make(name: str, device: str = "cpu", cache: Embeddings | None = None) -> Segmenter:
+    """A fresh segmenter `name`, on "cpu", "cuda" or "cuda:0".
+
+    `cache`: where encoded images are kept; None for only the last one. Raises InputError as
+    `require` does, and for weights that are another model's.
+    """
+    require(name)
+    # Imported on use: listing the names must not need OpenCV or torch.
+    if name == BUILTIN:
+        from tracker.segmenters.builtin import BuiltinSegmenter
+
+        return BuiltinSegmenter()
+    if name.startswith(_SAM):
+        from tracker.segmenters.sam import SamSegmenter, variant_of
+
+        return SamSegmenter(variant_of(name), models.weights(name), device, cache)
+    from tracker.segmenters.transformers_image import TransformersSegmenter
+
+    return TransformersSegmenter(name, models.weights(name), device, cache)
