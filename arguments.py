@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from config import MOST_THREADS
 from errors import InputError, one_line
-from jobs.views import MOST_SEED, Priority, Role
+from jobs.views import MOST_SEED, Priority, Prompts, Role
 
 MOST_LINES = 1_000_000  # of the audit, at once
 
@@ -131,9 +131,15 @@ def build_parser() -> argparse.ArgumentParser:
         help=".zip (coco), .zip or a new folder (masks), .mp4 (overlay)",
     )
 
-    models = verbs.add_parser("models", help="list the engines, or get the weights of one")
+    models = verbs.add_parser(
+        "models",
+        help="list the engines and what would run here, or get the weights of one",
+        description="Lists the engines: what they do, whether their weights are here, what they "
+        "would run on, and what they are best for. `get NAME` downloads weights into MODEL_DIR.",
+        epilog="Example: relay models get deaot-r50-l",
+    )
     models.add_argument("action", nargs="?", choices=("list", "get"), default="list")
-    models.add_argument("name", nargs="?", metavar="NAME", help="the engine to get")
+    models.add_argument("name", nargs="?", metavar="NAME", help="whose weights to get")
 
     token = verbs.add_parser(
         "token",
@@ -170,7 +176,7 @@ def _add_threads(parser: argparse.ArgumentParser) -> None:
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--engine", default="", help="see `relay models` (default: ENGINE, else builtin)"
+        "--engine", default="", help="see `relay models` (default: ENGINE, else auto)"
     )
     parser.add_argument(
         "--mode",
@@ -199,6 +205,13 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         default="complete",
         help="complete: an object that a key frame lacks is gone from there until it is drawn "
         "again; partial: it goes on through (default: complete)",
+    )
+    parser.add_argument(
+        "--prompts",
+        choices=tuple(str(kind) for kind in Prompts),
+        default=Prompts.OFF,
+        help="turn rectangles or polygons that you drew into masks, where no mask is drawn; their "
+        "frames are then key frames (default: off)",
     )
     parser.add_argument(
         "--seed",

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import cli_keys
+import cli_models
 from arguments import build_parser
 from cli_keys import by_a_person
 from config import Settings, load
@@ -86,7 +87,7 @@ def _own_fault(exc: Exception) -> int:
 
 
 def _run_options(options: argparse.Namespace, settings: Settings) -> RunOptions:
-    from jobs.views import Direction, KeyFrames, Mode, RunOptions
+    from jobs.views import Direction, KeyFrames, Mode, Prompts, RunOptions
 
     return RunOptions(
         mode=Mode(options.mode),
@@ -95,6 +96,7 @@ def _run_options(options: argparse.Namespace, settings: Settings) -> RunOptions:
         direction=Direction(options.direction),
         keyframes=KeyFrames(options.keyframes),
         seed=options.seed,
+        prompts=Prompts(options.prompts),
     )
 
 
@@ -117,6 +119,7 @@ def _track(options: argparse.Namespace, settings: Settings) -> int:
             device=options.device,
             on_progress=bar.advance,
             on_learning=lambda share: bar.learn(f"{share:.0%}"),
+            on_engine=lambda choice: hint(f"Engine {choice.name}: {choice.reason}."),
         )
     if not report["frames_tracked"]:
         say(f"{options.out}: nothing was left to compute, all masks are as they were.")
@@ -167,6 +170,7 @@ def _worker(options: argparse.Namespace, settings: Settings) -> int:
 def _submit(options: argparse.Namespace, settings: Settings) -> int:
     from jobs.service import Jobs
     from jobs.views import Priority
+    from tracker.engines import resolve
 
     run_options = replace(
         _run_options(options, settings),
@@ -174,6 +178,7 @@ def _submit(options: argparse.Namespace, settings: Settings) -> int:
         parallel_spans=options.parallel_spans,
         priority=Priority(options.priority),
     )
+    resolve(run_options.engine)  # known here already: weights are a matter of the workers
     jobs = Jobs(settings)
     with _open(options.export) as stream:
         job = jobs.receive(options.export.name, stream)
@@ -296,18 +301,9 @@ def _export(options: argparse.Namespace, settings: Settings) -> int:
     return DONE
 
 
-def _models(options: argparse.Namespace, _settings: Settings) -> int:
+def _models(options: argparse.Namespace, settings: Settings) -> int:
     _need_worker_stack()
-    from tracker.engines import engines, resolve
-
-    if options.action == "get":
-        if not options.name:
-            raise InputError("Say which engine to get: `relay models get NAME`.")
-        print(f"{resolve(options.name).name}: needs no download, it is ready to use.")
-        return DONE
-    for engine in engines():
-        print(f"{engine.name:<16} {engine.summary}")
-    return DONE
+    return cli_models.models(options, settings)
 
 
 def _need_worker_stack() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from config import Limits
 from cvat_io.model import MaskShape, Meta
+from cvat_io.prompts import Kind
 from cvat_io.reader import Export, open_export
 from cvat_io.shapes import Oddity
 from errors import InputError
@@ -84,19 +85,24 @@ def inspect(path: Path, limits: Limits, ignore_labels: frozenset[str] = frozense
     )
 
 
-def require_trackable(inspection: Inspection, *, images_elsewhere: bool = False) -> None:
+def require_trackable(
+    inspection: Inspection, *, images_elsewhere: bool = False, prompted: bool = False
+) -> None:
     """Raise InputError with what to do when there is nothing to track, or nothing to see.
 
-    `images_elsewhere`: an earlier export of the same job brings the images.
+    `images_elsewhere`: an earlier export of the same job brings the images. `prompted`: rectangles
+    or polygons are turned into masks.
     """
-    if not inspection.masks_by_label:
+    if not inspection.masks_by_label and not prompted:
         kinds = ", ".join(sorted(inspection.others_by_kind))
         held = f" (it holds only: {kinds})" if kinds else ""
+        able = [_SHAPES[kind] for kind in sorted(_SHAPES) if kind in inspection.others_by_kind]
+        other = f", or let its {' and '.join(able)} become masks (option prompts)" if able else ""
         raise InputError(
             f"The export holds no masks{held}: draw masks on at least one frame in CVAT, save and "
-            "export again."
+            f"export again{other}."
         )
-    if not inspection.key_frames:
+    if not inspection.key_frames and not prompted:
         labels = ", ".join(sorted(inspection.masks_by_label))
         raise InputError(
             f"All masks have labels that are to be ignored ({labels}): draw masks of another "
@@ -115,6 +121,8 @@ def require_trackable(inspection: Inspection, *, images_elsewhere: bool = False)
             'with "Save images" switched on.'
         )
 
+
+_SHAPES = {Kind.BOX: "rectangles", Kind.POLYGON: "polygons"}
 
 _SENTENCES = {
     Oddity.FURTHER_MASK: (

@@ -35,6 +35,17 @@ def write_result(
         write_zip(file, ANNOTATIONS, _parts(export, masks), pack_note(note))
 
 
+def write_annotations(path: Path, export: Export, masks: Iterable[MaskShape]) -> None:
+    """Write annotations.xml alone: head and other tracks of `export`, and exactly these masks.
+
+    On each frame masks keep the order in which they are given. The file appears whole or not at
+    all. Raises ValueError for a mask without pixels.
+    """
+    with replacing(path) as file:
+        for part in _parts(export, masks):
+            file.write(part.encode() if isinstance(part, str) else part)
+
+
 def read_note(path: Path) -> dict[str, Any] | None:
     """Return the note in a result's comment; None when the file is no zip of ours."""
     try:

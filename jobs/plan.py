@@ -16,12 +16,20 @@ from pathlib import Path
 from config import Limits
 from cvat_io.check import inspect, require_trackable
 from cvat_io.model import Meta
+from cvat_io.prompts import Kind, Prompt, find_prompts, frames_of
 from cvat_io.reader import open_export
 from errors import InputError, one_line
 from jobs.frames_text import describe, format_frames, parse_frames
 from jobs.resegment import find_changes, require_same_job
 from jobs.spans import SpanPlan, plan_spans
-from jobs.views import MOST_SEED, Mode, RunOptions
+from jobs.views import MOST_SEED, Mode, Prompts, RunOptions
+
+KINDS = {
+    Prompts.OFF: frozenset[Kind](),
+    Prompts.BOXES: frozenset({Kind.BOX}),
+    Prompts.POLYGONS: frozenset({Kind.POLYGON}),
+    Prompts.BOTH: frozenset(Kind),
+}
 
 __all__ = ["Origin", "RunInputs", "RunPlan", "SpanPlan", "plan_run"]
 
@@ -39,6 +47,8 @@ class RunInputs:
 
     `annotations`: the export whose masks count (zip or XML). `images`: the archive that holds the
     frames, often the same one. `previous`: our last result of this job. `engine`: a resolved name.
+    `original`: the export as received, where `annotations` is its copy with masks that were made
+    of its shapes.
     """
 
     annotations: Path
@@ -48,6 +58,7 @@ class RunInputs:
     engine: str
     ignore_labels: frozenset[str]
     limits: Limits
+    original: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,8 +120,20 @@ def drawn_path(inputs: RunInputs, plan: RunPlan) -> Path:
     return inputs.previous
 
 
+def prompts_of(inputs: RunInputs) -> list[Prompt]:
+    """The shapes that the run turns into masks; [] unless its options say so.
+
+    Raises InputError for a shape that cannot be turned into one.
+    """
+    kinds = KINDS[inputs.options.prompts]
+    if not kinds:
+        return []
+    with open_export(inputs.annotations, inputs.limits) as export:
+        return find_prompts(export, kinds, inputs.ignore_labels)
+
+
 def plan_run(inputs: RunInputs) -> RunPlan:
-    """Plan a run; reads `annotations` twice at most, `previous` once, and no pixel.
+    """Plan a run; reads `annotations` four times at most, `previous` once, and no pixel.
 
     Raises InputError for whatever a person can mend: an export that cannot be tracked, frames that
     are not the job's or leave nothing to do, a previous result of another job, a missing one.
@@ -122,7 +145,13 @@ def plan_run(inputs: RunInputs) -> RunPlan:
         )
     inspection = inspect(inputs.annotations, inputs.limits, inputs.ignore_labels)
     elsewhere = inputs.images != inputs.annotations
-    require_trackable(inspection, images_elsewhere=elsewhere)
+    if options.prompts is not Prompts.OFF and options.reuse_previous:
+        raise InputError(
+            "Reusing the previous result takes no masks from the export, and so none from its "
+            "rectangles or polygons: switch one of both off."
+        )
+    prompted = frames_of(prompts_of(inputs))
+    require_trackable(inspection, images_elsewhere=elsewhere, prompted=bool(prompted))
     meta = inspection.meta
     sequence = _sequence(inputs, meta)
     typed = _typed(options.frames, meta, sequence, inputs.images.name)
@@ -133,7 +162,7 @@ def plan_run(inputs: RunInputs) -> RunPlan:
                 "Reusing the previous result is for re-segmentation: choose that mode, or start "
                 "without it."
             )
-        keys: tuple[int, ...] = inspection.key_frames
+        keys = tuple(sorted(prompted.union(inspection.key_frames)))
         changed: frozenset[int] | None = None
         fill = _to_fill(typed, keys, meta.frames.step) if typed else None
         drawn = carried = Origin.EXPORT
@@ -147,11 +176,13 @@ def plan_run(inputs: RunInputs) -> RunPlan:
             ignore_labels=inputs.ignore_labels,
             limits=inputs.limits,
         )
-        keys, changed, fill = changes.key_frames, changes.changed, None
+        drawn_now = prompted.intersection(sequence)
+        keys = tuple(sorted(drawn_now.union(changes.key_frames)))
+        changed, fill = changes.changed | drawn_now, None
         drawn = Origin.PREVIOUS if options.reuse_previous else Origin.EXPORT
         carried = Origin.EXPORT if inputs.previous is None else Origin.PREVIOUS
 
-    _require_images(keys, sequence, inputs.images)
+    _require_images(keys, sequence, inputs.images, "shapes" if prompted else "masks")
     spans = plan_spans(
         sequence,
         keys,
@@ -222,11 +253,13 @@ def _sequence(inputs: RunInputs, meta: Meta) -> tuple[int, ...]:
     return numbers
 
 
-def _require_images(keys: Collection[int], sequence: Sequence[int], images: Path) -> None:
+def _require_images(
+    keys: Collection[int], sequence: Sequence[int], images: Path, what: str
+) -> None:
     missing = sorted(set(keys) - set(sequence))
     if missing:
         raise InputError(
-            f"Frame {missing[0]} has masks but no image in {images.name} "
+            f"Frame {missing[0]} has {what} but no image in {images.name} "
             f"({len(missing)} such in all): export the job again with images, or restore the frame "
             "in CVAT."
         )

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from config import Settings
 from cvat_io.check import Inspection, inspect, require_trackable
+from cvat_io.prompts import Kind
 from errors import InputError
 from jobs import audit
 from jobs.db import Database
@@ -37,6 +38,10 @@ from jobs.store_runs import drop_paused
 from jobs.views import LabelView
 
 _ENDINGS = (".zip", ".xml")
+_NO_MASKS = (
+    "There is no mask to track: start the run with the option that turns rectangles or polygons "
+    "into masks."
+)
 _NO_SUMMARY: dict[str, Any] = {
     "kind": "",
     "cvat_id": "",
@@ -203,10 +208,15 @@ class Receiver:
                 images_revision(session, received.job_id, received.summary) is not None
             )
         try:
-            require_trackable(found, images_elsewhere=elsewhere)
+            # Whether its shapes become masks is a choice of the run.
+            shapes = any(kind in found.others_by_kind for kind in Kind)
+            require_trackable(found, images_elsewhere=elsewhere, prompted=shapes)
         except InputError as exc:
             return replace(received, refused=str(exc), file="")
-        return received
+        if found.key_frames:
+            return received
+        warnings = [*received.summary["warnings"], _NO_MASKS]
+        return replace(received, summary={**received.summary, "warnings": warnings})
 
     def _record(self, received: Received, upload: Upload, settle: Settle) -> None:
         with self._database.write() as session:

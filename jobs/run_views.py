@@ -16,6 +16,7 @@ from jobs.views import (
     KeyFrames,
     Mode,
     Priority,
+    Prompts,
     RunOptions,
     RunState,
     RunView,
@@ -33,6 +34,7 @@ def options_from(stored: Mapping[str, Any]) -> RunOptions:
         ("direction", Direction),
         ("keyframes", KeyFrames),
         ("priority", Priority),
+        ("prompts", Prompts),
     ):
         if name in values:
             values[name] = kind(values[name])

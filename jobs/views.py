@@ -61,6 +61,15 @@ class KeyFrames(StrEnum):
     PARTIAL = "partial"  # the human only looked at some objects: the others go on through it
 
 
+class Prompts(StrEnum):
+    """Which of a human's shapes are turned into masks of key frames."""
+
+    OFF = "off"
+    BOXES = "boxes"  # a segmenter finds what a rectangle holds
+    POLYGONS = "polygons"  # to the pixel as CVAT itself would
+    BOTH = "boxes,polygons"
+
+
 class Priority(StrEnum):
     """Which run is served first when workers are scarce."""
 
@@ -90,6 +99,8 @@ class RunOptions:
     `delete_zip`: delete the archive in the downloads folder once the result is published.
     `seed`: of the random numbers that an engine draws while it learns, 0 to `MOST_SEED`.
     `priority`: which run is served first when workers are scarce.
+    `prompts`: shapes that are turned into masks first, where no mask is drawn; their frames are
+    then key frames.
     """
 
     mode: Mode = Mode.INITIAL
@@ -102,6 +113,7 @@ class RunOptions:
     delete_zip: bool = False
     seed: int = 0
     priority: Priority = Priority.NORMAL
+    prompts: Prompts = Prompts.OFF
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

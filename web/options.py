@@ -14,9 +14,14 @@ from web.errors import WrongTypeError
 from web.text import is_plain
 
 JSON_BYTES = 64 * 1024  # more than any sound set of options needs
-# What the start form offers; a worker refuses what it does not have. A test compares this with the
-# worker's registry, which a web host does not import.
-ENGINES = ("auto", "builtin", "builtin-fast", "builtin-best", "flow")
+# What the start form offers; a worker refuses one whose weights it lacks. A test compares this with
+# the worker's registry, which a web host does not import.
+ENGINES = (
+    *("auto", "builtin", "builtin-fast", "builtin-best", "flow"),
+    *("deaot-r50-l", "deaot-swinb-l", "deaot-l", "deaot-b", "deaot-s", "deaot-t"),
+    *("sam2.1-hiera-large", "sam2.1-hiera-base-plus", "sam2.1-hiera-small", "sam2.1-hiera-tiny"),
+    *("sam3", "edgetam"),
+)
 MOST_SPANS = 10_000  # that `parallel_spans` may ask for
 MOST_TEXT = 2000  # characters of an option that is a text
 MOST_ENGINE = 80  # characters of an engine's name
@@ -55,6 +60,9 @@ def run_options(body: dict[str, Any]) -> RunOptions:
             raise InputError(f"The option {one_line(name, 60)!r} is unknown: {_known(hints)}.")
         values[name] = _value(name, given, hints[name])
     options = RunOptions(**values)
+    if options.engine not in ENGINES:
+        shown = one_line(repr(options.engine), 60)
+        raise InputError(f"There is no engine named {shown}: use one of {', '.join(ENGINES)}.")
     if not 0 <= options.parallel_spans <= MOST_SPANS:
         raise InputError(f"The option 'parallel_spans' is 0 (no limit) to {MOST_SPANS}.")
     if not 0 <= options.seed <= MOST_SEED:

@@ -85,6 +85,18 @@ def assemble(
             additions_allowed=inputs.options.keyframes is KeyFrames.PARTIAL,
             previous=_previous(inputs, plan, export, stack),
         )
+        if inputs.original is not None:
+            # What was made of a human's shapes came beside what they drew, not in its place.
+            original = stack.enter_context(open_export(inputs.original, inputs.limits))
+            verify_result(
+                draft,
+                original,
+                plan.key_frames,
+                inputs.ignore_labels,
+                inputs.limits,
+                additions_allowed=True,
+                previous=_previous(inputs, plan, original, stack),
+            )
         with draft.open("rb") as file:
             sha256 = file_digest(file, "sha256").hexdigest()
         size = draft.stat().st_size

@@ -16,10 +16,11 @@ from cvat_io.atomic import require_other, require_writable
 from errors import InputError
 from jobs.plan import RunInputs, drawn_path, plan_run
 from jobs.views import Mode, RunOptions
-from tracker import engines
+from tracker import engines, models
 from worker.assemble import assemble
 from worker.compute import compute_span
 from worker.learning import Learned, learn_objects
+from worker.prompts import complete, segmenter
 from worker.report import Report
 from worker.seeds import read_seeds
 
@@ -36,13 +37,14 @@ def track(
     device: str = "auto",
     on_progress: Callable[[int, int], None] | None = None,
     on_learning: Callable[[float], None] | None = None,
+    on_engine: Callable[[engines.Choice], None] | None = None,
 ) -> Report:
     """Fill the frames of `export` and write the archive for CVAT to `out`.
 
     `previous`: our last result, for a re-segmentation. `images`: the archive that holds the
     images, where the export has none. `report`: where to write REPORT.json. `device`: "auto",
     "cpu" or "cuda:N". `on_progress(done, total)` hears of frames; `on_learning` hears before that
-    which share of learning the objects is done, in [0, 1].
+    which share of learning the objects is done, in [0, 1]; `on_engine` what "auto" took, and why.
 
     Raises InputError for whatever a person can mend. After any error nothing is left behind, in
     the folder of `out` or elsewhere.
@@ -61,8 +63,15 @@ def track(
             "An initial run takes nothing from a previous result: leave --previous out, or say "
             "--mode resegment."
         )
-    engine = engines.resolve(options.engine).name
     require_device(device)
+    models.use_folder(settings.model_dir)
+    engine = engines.resolve(options.engine).name if options.engine != engines.AUTO else ""
+    if not engine:
+        choice = engines.choose(lambda: own_device(device))
+        engine = choice.name
+        if on_engine is not None:
+            on_engine(choice)
+    engines.require(engine)
     inputs = RunInputs(
         annotations=export,
         images=images or export,
@@ -75,21 +84,26 @@ def track(
     plan = plan_run(inputs)
     total = plan.frames_total
     place = used_device(engine, device)
-    keys = plan.key_frames if plan.spans else ()
-    seeds = read_seeds(drawn_path(inputs, plan), inputs.limits, keys, inputs.ignore_labels)
-    tell = on_progress or _nobody
-    tell(0, total)
-    learned = Learned(None, 0.0)
-    if plan.spans:
-        learned = learn_objects(
-            inputs,
-            plan,
-            device=place,
-            threads=settings.threads,
-            seeds=seeds,
-            on_progress=on_learning,
-        )
     with tempfile.TemporaryDirectory(prefix="mask-relay-") as name:
+        completed = complete(
+            inputs, plan, Path(name), make_segmenter=lambda: segmenter(own_device(device))
+        )
+        assert completed is not None  # nobody stops it
+        inputs = completed
+        keys = plan.key_frames if plan.spans else ()
+        seeds = read_seeds(drawn_path(inputs, plan), inputs.limits, keys, inputs.ignore_labels)
+        tell = on_progress or _nobody
+        tell(0, total)
+        learned = Learned(None, 0.0)
+        if plan.spans:
+            learned = learn_objects(
+                inputs,
+                plan,
+                device=place,
+                threads=settings.threads,
+                seeds=seeds,
+                on_progress=on_learning,
+            )
         files = {}
         before = 0
         for span in plan.spans:
@@ -126,8 +140,19 @@ def used_device(engine: str, device: str) -> str:
 
     Raises InputError when `device` is no device's name.
     """
+    if "cuda" not in engines.resolve(engine).devices:
+        require_device(device)
+        return "cpu"
+    return own_device(device)
+
+
+def own_device(device: str) -> str:
+    """What `device` means on this machine: "cpu" where there is no GPU, else "cuda" or "cuda:N".
+
+    Raises InputError when `device` is no device's name.
+    """
     require_device(device)
-    if device == "cpu" or "cuda" not in engines.resolve(engine).devices or not _has_cuda():
+    if device == "cpu" or not _has_cuda():
         return "cpu"
     return "cuda" if device == "auto" else device
 

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from sqlalchemy.orm import Session
@@ -23,14 +24,16 @@ from errors import InputError, one_line
 from jobs import room
 from jobs.db import AWAY, Database
 from jobs.files import JobFiles
+from jobs.views import Prompts
 from worker import leases, presence
 from worker.assemble import assemble
 from worker.compute import compute_span
 from worker.heartbeat import Heartbeat, Identity, Pace
 from worker.learning import learn_objects, read_earlier, write_learned
 from worker.leases import Lease
-from worker.local import used_device
-from worker.prepare import Work, prepare
+from worker.local import own_device, used_device
+from worker.prepare import Work, prepare, settle_engine
+from worker.prompts import complete, segmenter
 
 _EAGER = 4  # how much more often an idle worker looks while others are at work
 _LONGEST_PAUSE = 30.0  # seconds between two tries where attempt after attempt meets a full disk
@@ -210,7 +213,7 @@ class SpanLoop:
         self._record(beat, lambda session: leases.fail_attempt(session, lease, error, most))
 
     def _learn(self, lease: Lease, beat: Heartbeat) -> None:
-        work = self._prepare(lease)
+        work = self._prepare(lease, beat)
         if work is None:
             return
         device = used_device(work.inputs.engine, self._me.device)
@@ -231,7 +234,7 @@ class SpanLoop:
         self._finish(lease, beat, file, outcome.seconds, {}, device, frames=0)
 
     def _compute(self, lease: Lease, beat: Heartbeat) -> None:
-        work = self._prepare(lease)
+        work = self._prepare(lease, beat)
         if work is None:
             return
         span = next(span for span in work.plan.spans if span.ordinal == lease.ordinal)
@@ -296,7 +299,7 @@ class SpanLoop:
             _log.warning("%s came too late: somebody else has it.", lease.doing)
 
     def _write_result(self, lease: Lease, beat: Heartbeat) -> None:
-        work = self._prepare(lease)
+        work = self._prepare(lease, beat)
         if work is None:
             return
         place = (lease.job_id, lease.revision, lease.run_number)
@@ -326,10 +329,28 @@ class SpanLoop:
             ),
         )
 
-    def _prepare(self, lease: Lease) -> Work | None:
-        """Read what the span needs; None when the run is gone."""
+    def _prepare(self, lease: Lease, beat: Heartbeat) -> Work | None:
+        """Read what the span needs; None when the run is gone, or the work must stop.
+
+        Masks of a human's shapes are made at the run's first span, which nobody else works beside.
+        """
+        settle_engine(self._database, self._settings, lease, self._me.device)
         with self._database.write() as session:
-            return prepare(session, self._files, self._settings.limits, lease.run_id)
+            work = prepare(session, self._files, self._settings.limits, lease.run_id)
+        if work is None or work.inputs.options.prompts is Prompts.OFF:
+            return work
+        device = own_device(self._me.device)
+        inputs = complete(
+            work.inputs,
+            work.plan,
+            self._folder(lease),
+            make_segmenter=lambda: segmenter(device),
+            should_stop=beat.should_stop,
+        )
+        if inputs is None:
+            self._hand_back(lease, beat, beat.frames_done)
+            return None
+        return replace(work, inputs=inputs)
 
     def _record(self, beat: Heartbeat, change: Callable[[Session], bool]) -> bool:
         """Write down what became of a span, waiting for a database that is away.

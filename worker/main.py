@@ -18,7 +18,7 @@ from celery.signals import worker_ready
 from config import Settings
 from jobs import broker
 from jobs.db import open_database
-from tracker import engines
+from tracker import engines, models
 from worker.app import STOP_SIGNAL, make_worker_app
 from worker.heartbeat import Identity
 from worker.local import require_device
@@ -31,11 +31,14 @@ def run_worker(settings: Settings, name: str = "", device: str = "auto") -> int:
     """Run one worker until it is told to stop (SIGTERM, Ctrl-C); returns its exit code.
 
     `name`: for the dashboard, by default the host's and the process's number. `device`: "auto",
-    "cpu" or "cuda:N". Raises InputError for a device or an ENGINE that is none, SettingsError for
-    a database that cannot be used.
+    "cpu" or "cuda:N". Raises InputError for a device or an ENGINE that is none, or whose weights
+    are missing, SettingsError for a database that cannot be used.
     """
     require_device(device)
-    engines.resolve(settings.engine)
+    models.use_folder(settings.model_dir)
+    engine = engines.resolve(settings.engine)
+    if settings.engine != engines.AUTO and engine.model:
+        models.require_present(engine.model)
     open_database(settings).close()
     host = socket.gethostname()
     identity = Identity(

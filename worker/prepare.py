@@ -8,12 +8,16 @@ from pathlib import Path
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from config import Limits
+from config import Limits, Settings
+from jobs.db import Database
 from jobs.files import JobFiles
 from jobs.models import ASSEMBLE, LEARN, Run, Span
 from jobs.plan import RunInputs, RunPlan
+from jobs.store import touch
 from jobs.store_inputs import earlier_path, inputs_of, learned_path
-from tracker import engines
+from tracker import engines, models
+from worker.leases import Lease
+from worker.local import own_device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,14 +34,44 @@ class Work:
     devices: str  # what finished spans ran on
 
 
+def settle_engine(database: Database, settings: Settings, lease: Lease, device: str) -> None:
+    """Make sure that a run has an engine, and that this worker has what that engine needs.
+
+    The first worker settles what "auto" means, so that all spans use one engine; the job's log says
+    which and why. `device`: as the worker was started with. Files and devices are looked at outside
+    of any transaction: weights that were not compared before take seconds.
+
+    Raises InputError, before anything runs, where the engine is none, or its weights are missing
+    or wrong.
+    """
+    models.use_folder(settings.model_dir)
+    with database.read() as session:
+        run = session.get(Run, lease.run_id)
+        name = run.engine if run is not None else ""
+    if not name or lease.writes_result:
+        return
+    if name != engines.AUTO:
+        engines.require(name)
+        return
+    choice = engines.choose(lambda: own_device(device))
+    engines.require(choice.name)
+    with database.write() as session:
+        settled = session.execute(
+            update(Run)
+            .where(Run.id == lease.run_id, Run.engine == engines.AUTO)
+            .values(engine=choice.name)
+            .returning(Run.job_id)
+        ).scalar_one_or_none()
+        if settled is not None:
+            said = f"auto took {choice.name} for run {lease.run_number}: {choice.reason}."
+            touch(session, settled, log=said[:1].upper() + said[1:])
+
+
 def prepare(session: Session, files: JobFiles, limits: Limits, run_id: int) -> Work | None:
-    """Read what a span of the run needs, in a write transaction; None when the run is gone."""
-    # The first worker settles what "auto" means, so that all spans use one engine.
-    session.execute(
-        update(Run)
-        .where(Run.id == run_id, Run.engine == engines.AUTO)
-        .values(engine=engines.resolve(engines.AUTO).name)
-    )
+    """Read what a span of the run needs, in a write transaction; None when the run is gone.
+
+    `settle_engine` has been called before.
+    """
     run = session.get(Run, run_id)
     if run is None:
         return None

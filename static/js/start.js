@@ -68,6 +68,7 @@ function options() {
     frames: elements.frames.value.trim(),
     direction: elements.direction.value,
     keyframes: elements.keyframes.value,
+    prompts: elements.prompts.value,
     parallel_spans: elements.parallel_spans.valueAsNumber || 0,
     reuse_previous: elements.reuse_previous.checked && !elements.reuse_previous.disabled,
     delete_zip: elements.delete_zip.checked,

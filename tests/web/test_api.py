@@ -95,6 +95,7 @@ def test_a_run_without_a_body_takes_the_default_options(
         ({"frames": [1, 2]}, "a text"),
         ({"frames": "2,x"}, "x"),
         ({"direction": ["both"]}, "both or forward"),
+        ({"prompts": "circles"}, "off or boxes or polygons or boxes,polygons"),
         ([1, 2], "JSON object"),
         ("initial", "JSON object"),
     ],

@@ -1,0 +1,162 @@
+"""Rectangles and polygons of key frames become masks, once a run, before anything is learned.
+
+They are put into a copy of the export's annotations that takes the export's place in all that the
+run does afterwards: to the engine, the passes, the result and its verification they are masks like
+any other. The shapes themselves stay as they are, in the copy as in the result.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvat_io.atomic import temporary_name
+from cvat_io.masks import encode
+from cvat_io.model import MaskShape
+from cvat_io.polygons import rasterise
+from cvat_io.prompts import Kind, Prompt
+from cvat_io.reader import open_export
+from cvat_io.result import write_annotations
+from jobs.files import sync_folder
+from jobs.plan import RunInputs, RunPlan, prompts_of
+from jobs.views import Prompts
+from tracker.frames import ZipFrames
+from tracker.segmenters.protocol import Segmenter
+from worker.pipeline import SpanFrames, StageClock
+
+COPY = "prompted.xml"  # in the folder of the run's spans
+_MARGIN = 0.05  # of a rectangle's size: how far its object may reach beyond it
+_LEAST_MARGIN = 2  # pixels
+
+
+def complete(
+    inputs: RunInputs,
+    plan: RunPlan,
+    folder: Path,
+    *,
+    make_segmenter: Callable[[], Segmenter],
+    should_stop: Callable[[], bool] | None = None,
+) -> RunInputs | None:
+    """The run's inputs with the masks that its options ask for; None when stopped before the end.
+
+    Where they ask for none, `inputs` itself. Else the copy of the annotations is made in `folder`
+    (that of the run's spans), unless it is there: whoever was first settles it for all workers.
+    `make_segmenter` is called only where there are rectangles; `should_stop` is asked after every
+    frame.
+
+    Raises InputError for an image that cannot be read, and for a shape that covers no pixel.
+    """
+    if inputs.options.prompts is Prompts.OFF:
+        return inputs
+    copy = folder / COPY
+    if not copy.exists():
+        keys = frozenset(plan.key_frames)
+        prompts = [prompt for prompt in prompts_of(inputs) if prompt.like.frame in keys]
+        masks = _masks(inputs, prompts, make_segmenter, should_stop or _never)
+        if masks is None:
+            return None
+        _write(inputs, copy, masks)
+    return replace(inputs, annotations=copy, original=inputs.annotations)
+
+
+def segmenter(device: str) -> Segmenter:
+    """The segmenter that rectangles go through: the one that needs no download.
+
+    `device`: "cpu", "cuda" or "cuda:N"; it runs on the CPU wherever it is.
+    """
+    from tracker.segmenters.builtin import BuiltinSegmenter  # here: only rectangles need it
+
+    return BuiltinSegmenter()
+
+
+def _masks(
+    inputs: RunInputs,
+    prompts: Sequence[Prompt],
+    make_segmenter: Callable[[], Segmenter],
+    should_stop: Callable[[], bool],
+) -> list[MaskShape] | None:
+    """The masks of all shapes, by frame and in file order there."""
+    ordered = sorted(prompts, key=lambda prompt: prompt.like.frame)
+    frames = tuple(sorted({prompt.like.frame for prompt in prompts}))
+    if not frames:
+        return []
+    looks: Segmenter | None = None
+    found: list[MaskShape] = []
+    with open_export(inputs.images, inputs.limits) as export:
+        meta = export.meta
+        members = [export.images[frame] for frame in frames]
+    with ZipFrames(inputs.images, members, inputs.limits.image_pixels) as source:
+        images = SpanFrames(source, frames, StageClock(), inputs.images.name)
+        images.require_size(meta.width, meta.height)
+        for frame, group in groupby(ordered, key=lambda prompt: prompt.like.frame):
+            here = list(group)
+            if any(prompt.kind is Kind.BOX for prompt in here):
+                looks = looks or make_segmenter()
+                looks.set_image(images.read(frame))
+            found += [_mask(prompt, looks, images.height, images.width) for prompt in here]
+            if should_stop():
+                return None
+    return found
+
+
+def _mask(prompt: Prompt, looks: Segmenter | None, height: int, width: int) -> MaskShape:
+    if prompt.kind is Kind.POLYGON or looks is None:
+        pixels = rasterise(prompt.points, height, width)
+    else:
+        pixels = _segmented(prompt, looks, height, width)
+    mask = encode(pixels)
+    if mask is None:
+        raise prompt.without_pixels()
+    return prompt.filled(mask)
+
+
+def _segmented(prompt: Prompt, looks: Segmenter, height: int, width: int) -> NDArray[np.bool_]:
+    """What the segmenter finds in a rectangle; the whole rectangle where it finds nothing.
+
+    A human who draws a rectangle says that something is in it, and nothing of it far outside.
+    """
+    left, top, right, bottom = prompt.box
+    left, top, right, bottom = max(left, 0.0), max(top, 0.0), min(right, width), min(bottom, height)
+    # Segmenters count from the middle of the first pixel, CVAT from its corner.
+    box = np.array([left, top, right, bottom], dtype=np.float32) - np.float32(0.5)
+    answer = looks.predict(box=box).mask
+    margin = max(_LEAST_MARGIN, _MARGIN * max(right - left, bottom - top))
+    inside = (
+        slice(max(0, math.floor(top - margin)), math.ceil(bottom + margin)),
+        slice(max(0, math.floor(left - margin)), math.ceil(right + margin)),
+    )
+    pixels = np.zeros((height, width), dtype=np.bool_)
+    pixels[inside] = answer[inside]
+    return pixels if pixels.any() else rasterise(prompt.points, height, width)
+
+
+def _write(inputs: RunInputs, copy: Path, masks: Sequence[MaskShape]) -> None:
+    """Make the copy, unless somebody was first: then theirs stays, which others may have read."""
+    with open_export(inputs.annotations, inputs.limits) as export, temporary_name(copy) as draft:
+        drawn = (track for track in export.tracks() if isinstance(track, MaskShape))
+        write_annotations(draft, export, _after(drawn, masks))
+        try:
+            os.link(draft, copy)
+        except FileExistsError:
+            return
+        except OSError:  # a disk that knows no links
+            if not copy.exists():
+                draft.replace(copy)
+        sync_folder(copy.parent)
+
+
+def _after(drawn: Iterable[MaskShape], made: Sequence[MaskShape]) -> Iterator[MaskShape]:
+    """Masks as drawn keep their place in a frame's order; those that were made come behind."""
+    yield from drawn
+    yield from made
+
+
+def _never() -> bool:
+    return False
