@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from config import MOST_THREADS
 from errors import InputError, one_line
-from jobs.views import MOST_SEED, Priority, Prompts, Role
+from jobs.views import MOST_MEMORY, MOST_SEED, MemoryKeeps, Priority, Prompts, Role
 
 MOST_LINES = 1_000_000  # of the audit, at once
 
@@ -212,6 +212,33 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         default=Prompts.OFF,
         help="turn rectangles or polygons that you drew into masks, where no mask is drawn; their "
         "frames are then key frames (default: off)",
+    )
+    parser.add_argument(
+        "--segmenter",
+        default="builtin",
+        metavar="NAME",
+        help="what finds the object in a rectangle, see `relay models` (default: builtin)",
+    )
+    parser.add_argument(
+        "--memory-frames",
+        type=_whole(MOST_MEMORY),
+        default=0,
+        metavar="N",
+        help="deaot engines: frames to remember for long at most, for each ten objects (default: "
+        "0, as the engine is made: 8)",
+    )
+    parser.add_argument(
+        "--memory-gap",
+        type=_whole(MOST_MEMORY),
+        default=0,
+        metavar="N",
+        help="deaot engines: remember every N-th frame for long (default: 0, as it is made)",
+    )
+    parser.add_argument(
+        "--memory-keeps",
+        choices=tuple(str(kind) for kind in MemoryKeeps),
+        default=MemoryKeeps.KEY_FRAMES,
+        help="deaot engines: which frames stay when the memory is full (default: key-frames)",
     )
     parser.add_argument(
         "--seed",

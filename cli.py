@@ -87,7 +87,7 @@ def _own_fault(exc: Exception) -> int:
 
 
 def _run_options(options: argparse.Namespace, settings: Settings) -> RunOptions:
-    from jobs.views import Direction, KeyFrames, Mode, Prompts, RunOptions
+    from jobs.views import Direction, KeyFrames, MemoryKeeps, Mode, Prompts, RunOptions
 
     return RunOptions(
         mode=Mode(options.mode),
@@ -97,6 +97,10 @@ def _run_options(options: argparse.Namespace, settings: Settings) -> RunOptions:
         keyframes=KeyFrames(options.keyframes),
         seed=options.seed,
         prompts=Prompts(options.prompts),
+        segmenter=options.segmenter,
+        memory_frames=options.memory_frames,
+        memory_gap=options.memory_gap,
+        memory_keeps=MemoryKeeps(options.memory_keeps),
     )
 
 

@@ -51,6 +51,7 @@ class Settings:
     engine: str = "auto"
     max_attempts: int = 4  # of a span, before its run fails
     threads: int = 0  # CPU threads of a run; 0: all that the process may use
+    compile: bool = False  # translate networks for this machine before they run
     ignore_labels: frozenset[str] = frozenset()
     debug: bool = False
     log_format: str = "text"
@@ -103,6 +104,7 @@ def load(env: Mapping[str, str] | None = None, dotenv: Path | None = None) -> Se
             "THREADS", _whole(0, MOST_THREADS), 0,
             f"a whole number, 0 (all cores) to {MOST_THREADS}",
         ),
+        compile=take("COMPILE", _flag, False, "true or false"),
         max_attempts=take("MAX_ATTEMPTS", _whole(1, 100), 4, "a whole number from 1 to 100"),
         ignore_labels=take("IGNORE_LABELS", _names, frozenset(), "label names, comma separated"),
         debug=take("DEBUG", _flag, False, "true or false"),

@@ -14,6 +14,7 @@ from jobs.models import ASSEMBLE, LEARN, Run, Span
 from jobs.views import (
     Direction,
     KeyFrames,
+    MemoryKeeps,
     Mode,
     Priority,
     Prompts,
@@ -35,6 +36,7 @@ def options_from(stored: Mapping[str, Any]) -> RunOptions:
         ("keyframes", KeyFrames),
         ("priority", Priority),
         ("prompts", Prompts),
+        ("memory_keeps", MemoryKeeps),
     ):
         if name in values:
             values[name] = kind(values[name])

@@ -70,6 +70,13 @@ class Prompts(StrEnum):
     BOTH = "boxes,polygons"
 
 
+class MemoryKeeps(StrEnum):
+    """Which frames stay when an engine's long-term memory is full."""
+
+    KEY_FRAMES = "key-frames"  # those with given masks; of the others the newest
+    NEWEST = "newest"  # as the published networks do it: in the end the key frame goes too
+
+
 class Priority(StrEnum):
     """Which run is served first when workers are scarce."""
 
@@ -84,6 +91,7 @@ class Priority(StrEnum):
         return {"interactive": 0, "high": 1, "normal": 2, "low": 3}[self.value]
 
 
+MOST_MEMORY = 9999  # frames
 MOST_SEED = 2**32 - 1
 
 
@@ -101,6 +109,10 @@ class RunOptions:
     `priority`: which run is served first when workers are scarce.
     `prompts`: shapes that are turned into masks first, where no mask is drawn; their frames are
     then key frames.
+    `segmenter`: what finds the object in a rectangle: "builtin", or one with published weights.
+    `memory_frames`, `memory_gap`, `memory_keeps`: of engines that remember frames for long: how
+    many of them at most for each ten objects, and every how many frames one is added (0: as the
+    engine is made), and which frames stay when it is full.
     """
 
     mode: Mode = Mode.INITIAL
@@ -114,6 +126,10 @@ class RunOptions:
     seed: int = 0
     priority: Priority = Priority.NORMAL
     prompts: Prompts = Prompts.OFF
+    segmenter: str = "builtin"
+    memory_frames: int = 0
+    memory_gap: int = 0
+    memory_keeps: MemoryKeeps = MemoryKeeps.KEY_FRAMES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

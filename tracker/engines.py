@@ -46,11 +46,30 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """How much an engine remembers for long, where it does: 0 is as it is made.
+
+    `frames`: at most, of each ten objects. `gap`: frames from one to the next. `keep_key_frames`:
+    whether those whose masks were given stay when it is full, or only the newest do.
+    """
+
+    frames: int = 0
+    gap: int = 0
+    keep_key_frames: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Power:
-    """What an engine runs on: "cpu", "cuda" or "cuda:0", and CPU threads (0: all that are ours)."""
+    """What an engine runs on, and how.
+
+    `device`: "cpu", "cuda" or "cuda:0". `threads`: of the CPU, 0 for all that are ours. `compiled`:
+    translate networks for the machine first, where an engine can.
+    """
 
     device: str = "cpu"
     threads: int = 0
+    compiled: bool = False
+    memory: Memory = field(default_factory=Memory)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +183,8 @@ def make(
     *,
     threads: int = 0,
     learned: bytes | None = None,
+    compiled: bool = False,
+    memory: Memory | None = None,
 ) -> Propagator:
     """A fresh propagator of engine `name` ("auto" allowed).
 
@@ -172,10 +193,11 @@ def make(
     `seed`: for engines that draw random numbers; equal seeds give equal masks.
     `threads`: CPU threads to use, 0 for all that this process may use.
     `learned`: what `learn` returned for this job; without it the engine does what it can.
+    `compiled`, `memory`: see `Power`.
     Raises InputError for an unknown name, and for weights that are missing or wrong.
     """
     entry = _entry(name, device)
-    power = Power(device=device, threads=threads)
+    power = Power(device=device, threads=threads, compiled=compiled, memory=memory or Memory())
     return entry.make(entry.info.name, power, seed, learned or None)
 
 

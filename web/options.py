@@ -9,7 +9,7 @@ from typing import Any
 from flask import Request
 
 from errors import InputError, one_line
-from jobs.views import MOST_SEED, RunOptions
+from jobs.views import MOST_MEMORY, MOST_SEED, RunOptions
 from web.errors import WrongTypeError
 from web.text import is_plain
 
@@ -21,6 +21,11 @@ ENGINES = (
     *("deaot-r50-l", "deaot-swinb-l", "deaot-l", "deaot-b", "deaot-s", "deaot-t"),
     *("sam2.1-hiera-large", "sam2.1-hiera-base-plus", "sam2.1-hiera-small", "sam2.1-hiera-tiny"),
     *("sam3", "edgetam"),
+)
+SEGMENTERS = (
+    "builtin",
+    *("sam2.1-hiera-large", "sam2.1-hiera-base-plus", "sam2.1-hiera-small", "sam2.1-hiera-tiny"),
+    *("sam3", "edgetam", "sam-vit-b", "sam-vit-l", "sam-vit-h"),
 )
 MOST_SPANS = 10_000  # that `parallel_spans` may ask for
 MOST_TEXT = 2000  # characters of an option that is a text
@@ -63,6 +68,16 @@ def run_options(body: dict[str, Any]) -> RunOptions:
     if options.engine not in ENGINES:
         shown = one_line(repr(options.engine), 60)
         raise InputError(f"There is no engine named {shown}: use one of {', '.join(ENGINES)}.")
+    if options.segmenter not in SEGMENTERS:
+        shown = one_line(repr(options.segmenter), 60)
+        raise InputError(
+            f"There is no segmenter named {shown}: use one of {', '.join(SEGMENTERS)}."
+        )
+    for name in ("memory_frames", "memory_gap"):
+        if not 0 <= getattr(options, name) <= MOST_MEMORY:
+            raise InputError(
+                f"The option {name!r} is a whole number, 0 (the engine's own) to {MOST_MEMORY}."
+            )
     if not 0 <= options.parallel_spans <= MOST_SPANS:
         raise InputError(f"The option 'parallel_spans' is 0 (no limit) to {MOST_SPANS}.")
     if not 0 <= options.seed <= MOST_SEED:

@@ -27,7 +27,7 @@ from web import words
 from web.auth import gate, open_session, own_path
 from web.board import read_board
 from web.context import here
-from web.options import ENGINES, json_object, run_options, whole
+from web.options import ENGINES, SEGMENTERS, json_object, run_options, whole
 from web.text import searched
 
 blueprint = Blueprint("pages", __name__)
@@ -211,6 +211,7 @@ def _head() -> dict[str, Any]:
         "client": CLIENT if client.is_file() else "",
         "signed_in": g.who.name != audit.LOCAL,
         "engines": ENGINES,
+        "segmenters": SEGMENTERS,
         "engine": context.settings.engine,
     }
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from cvat_io.reader import open_export
 from jobs.plan import RunInputs, RunPlan, drawn_path
 from jobs.spans import Passes, SpanPlan
+from jobs.views import MemoryKeeps, RunOptions
 from tracker import engines
 from tracker.frames import ZipFrames
 from worker.attempts import Attempt, Kind
@@ -45,15 +46,16 @@ def compute_span(
     on_progress: Callable[[int, int], None],
     should_stop: Callable[[], bool],
     threads: int = 0,
+    compiled: bool = False,
     learned: bytes | None = None,
     seeds: Seeds | None = None,
 ) -> SpanOutcome:
     """Fill `span`, going on from the best earlier attempt in `folder` (which must exist).
 
-    `fence`: number of this attempt, larger than any earlier one's. `device`, `threads`, `learned`:
-    as `tracker.engines.make` takes them. `on_progress(done, total)` is called in this thread, in
-    frames; in a fused span a frame counts half after each pass. `should_stop` is asked after every
-    frame.
+    `fence`: number of this attempt, larger than any earlier one's. `device`, `threads`, `compiled`,
+    `learned`: as `tracker.engines.make` takes them. `on_progress(done, total)` is called in this
+    thread, in frames; in a fused span a frame counts half after each pass. `should_stop` is asked
+    after every frame.
     `seeds`: masks of the anchors, where the caller has read them already.
 
     The final file equals, byte for byte, that of an attempt that was never disturbed.
@@ -73,7 +75,13 @@ def compute_span(
             clock=clock,
             numbering=Numbering(seeds, frames.height, frames.width),
             make=lambda: engines.make(
-                inputs.engine, device, inputs.options.seed, threads=threads, learned=learned
+                inputs.engine,
+                device,
+                inputs.options.seed,
+                threads=threads,
+                learned=learned,
+                compiled=compiled,
+                memory=_memory(inputs.options),
             ),
             on_progress=on_progress,
             should_stop=should_stop,
@@ -84,6 +92,14 @@ def compute_span(
     if finished:
         attempt.complete(seconds, clock.seconds)
     return SpanOutcome(attempt.path(Kind.FINAL), seconds, clock.seconds, stopped=not finished)
+
+
+def _memory(options: RunOptions) -> engines.Memory:
+    return engines.Memory(
+        frames=options.memory_frames,
+        gap=options.memory_gap,
+        keep_key_frames=options.memory_keeps is MemoryKeeps.KEY_FRAMES,
+    )
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from cvat_io.atomic import require_other, require_writable
 from errors import InputError
 from jobs.plan import RunInputs, drawn_path, plan_run
 from jobs.views import Mode, RunOptions
-from tracker import engines, models
+from tracker import engines, models, segmenters
 from worker.assemble import assemble
 from worker.compute import compute_span
 from worker.learning import Learned, learn_objects
@@ -72,6 +72,7 @@ def track(
         if on_engine is not None:
             on_engine(choice)
     engines.require(engine)
+    segmenters.require(options.segmenter)
     inputs = RunInputs(
         annotations=export,
         images=images or export,
@@ -86,7 +87,11 @@ def track(
     place = used_device(engine, device)
     with tempfile.TemporaryDirectory(prefix="mask-relay-") as name:
         completed = complete(
-            inputs, plan, Path(name), make_segmenter=lambda: segmenter(own_device(device))
+            inputs,
+            plan,
+            Path(name),
+            make_segmenter=lambda: segmenter(options, own_device(device)),
+            threads=settings.threads,
         )
         assert completed is not None  # nobody stops it
         inputs = completed
@@ -115,6 +120,7 @@ def track(
                 fence=1,
                 device=place,
                 threads=settings.threads,
+                compiled=settings.compile,
                 learned=learned.learned,
                 on_progress=_within(tell, before, total),
                 should_stop=_never,

@@ -57,6 +57,7 @@ class SpanLoop:
         self.stop = threading.Event()
         self.wake = threading.Event()
         self._settings = settings
+        self._kept = settings.data_dir / "embeddings"  # of images that segmenters have encoded
         self._database = database
         self._files = JobFiles(settings.data_dir)
         self._me = identity
@@ -247,6 +248,7 @@ class SpanLoop:
             fence=lease.fence,
             device=device,
             threads=self._settings.threads,
+            compiled=self._settings.compile,
             learned=work.learned.read_bytes() if work.learned else None,
             on_progress=beat.progress,
             should_stop=beat.should_stop,
@@ -344,7 +346,8 @@ class SpanLoop:
             work.inputs,
             work.plan,
             self._folder(lease),
-            make_segmenter=lambda: segmenter(device),
+            make_segmenter=lambda: segmenter(work.inputs.options, device, self._kept),
+            threads=self._settings.threads,
             should_stop=beat.should_stop,
         )
         if inputs is None:

@@ -26,8 +26,11 @@ from cvat_io.reader import open_export
 from cvat_io.result import write_annotations
 from jobs.files import sync_folder
 from jobs.plan import RunInputs, RunPlan, prompts_of
-from jobs.views import Prompts
+from jobs.views import Prompts, RunOptions
+from tracker import segmenters
+from tracker.engines import Power
 from tracker.frames import ZipFrames
+from tracker.power import working
 from tracker.segmenters.protocol import Segmenter
 from worker.pipeline import SpanFrames, StageClock
 
@@ -42,14 +45,15 @@ def complete(
     folder: Path,
     *,
     make_segmenter: Callable[[], Segmenter],
+    threads: int = 0,
     should_stop: Callable[[], bool] | None = None,
 ) -> RunInputs | None:
     """The run's inputs with the masks that its options ask for; None when stopped before the end.
 
     Where they ask for none, `inputs` itself. Else the copy of the annotations is made in `folder`
     (that of the run's spans), unless it is there: whoever was first settles it for all workers.
-    `make_segmenter` is called only where there are rectangles; `should_stop` is asked after every
-    frame.
+    `make_segmenter` is called only where there are rectangles; `threads`: of the CPU, 0 for all;
+    `should_stop` is asked after every frame.
 
     Raises InputError for an image that cannot be read, and for a shape that covers no pixel.
     """
@@ -59,21 +63,25 @@ def complete(
     if not copy.exists():
         keys = frozenset(plan.key_frames)
         prompts = [prompt for prompt in prompts_of(inputs) if prompt.like.frame in keys]
-        masks = _masks(inputs, prompts, make_segmenter, should_stop or _never)
+        with working(Power(threads=threads)):
+            masks = _masks(inputs, prompts, make_segmenter, should_stop or _never)
         if masks is None:
             return None
         _write(inputs, copy, masks)
     return replace(inputs, annotations=copy, original=inputs.annotations)
 
 
-def segmenter(device: str) -> Segmenter:
-    """The segmenter that rectangles go through: the one that needs no download.
+def segmenter(options: RunOptions, device: str, kept: Path | None = None) -> Segmenter:
+    """The segmenter that a run asks for, on `device`: "cpu", "cuda" or "cuda:N".
 
-    `device`: "cpu", "cuda" or "cuda:N"; it runs on the CPU wherever it is.
+    `kept`: a folder for images that it has encoded. Raises InputError where its weights are missing
+    or wrong.
     """
-    from tracker.segmenters.builtin import BuiltinSegmenter  # here: only rectangles need it
+    if kept is None or options.segmenter == segmenters.BUILTIN:
+        return segmenters.make(options.segmenter, device)
+    from tracker.segmenters.embeddings import Embeddings  # here: only large networks need it
 
-    return BuiltinSegmenter()
+    return segmenters.make(options.segmenter, device, Embeddings(kept))
 
 
 def _masks(

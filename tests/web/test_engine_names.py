@@ -1,4 +1,4 @@
-"""Promise: a run with an engine that there is not is refused at once, with the names there are."""
+"""Promise: an engine or segmenter that there is not is refused at once, with the names there are."""
 
 from __future__ import annotations
 
@@ -19,6 +19,22 @@ def test_an_unknown_engine_is_refused_when_the_run_is_started(
     assert answer.get_json()["error"] == (
         f"There is no engine named {name!r}: use one of {', '.join(ENGINES)}."
     )
+    assert client.get("/api/jobs/264").get_json()["runs"] == []
+
+
+def test_an_unknown_segmenter_and_an_endless_memory_are_refused(
+    client: FlaskClient, make_export: MakeExport
+) -> None:
+    client.post("/api/jobs?name=264.zip", data=make_export())
+    for options, said in (
+        ({"segmenter": "deaot-t"}, "There is no segmenter named 'deaot-t': use one of builtin, "),
+        ({"memory_frames": -1}, "The option 'memory_frames' is a whole number, 0 (the engine's"),
+        ({"memory_gap": 10_000}, "The option 'memory_gap' is a whole number, 0 (the engine's"),
+        ({"memory_keeps": "all"}, "The option 'memory_keeps' cannot be 'all': give key-frames or"),
+    ):
+        answer = client.post("/api/jobs/264/runs", json=options)
+        assert answer.status_code == 400
+        assert answer.get_json()["error"].startswith(said)
     assert client.get("/api/jobs/264").get_json()["runs"] == []
 
 

@@ -14,9 +14,10 @@ from flask.testing import FlaskClient
 from config import Settings
 from jobs.views import KeyFrames, Mode, RunOptions, RunState, RunView, SpanState, SpanView
 from tests.web.kit import MakeExport
+from tracker import segmenters
 from tracker.engines import AUTO, engines
 from web import words
-from web.options import ENGINES
+from web.options import ENGINES, SEGMENTERS
 from web.pages import CLIENT, REFRESH, segments
 
 STATIC = Path(__file__).parents[2] / "static"
@@ -156,6 +157,10 @@ def test_a_refused_export_can_be_uploaded_again_from_its_card(
 
 def test_the_engines_offered_are_those_that_workers_have() -> None:
     assert (AUTO, *(engine.name for engine in engines())) == ENGINES
+
+
+def test_the_segmenters_offered_are_those_that_workers_have() -> None:
+    assert segmenters.names() == SEGMENTERS
 
 
 def spans_of(*spans: tuple[int, int, str]) -> dict[str, object]:

@@ -22,25 +22,30 @@ MOST_MEMORIES = 8  # long-term memories of ten objects
 _KEPT = 2  # networks that a process keeps
 
 
-def make(
-    variant: str, weights: Path, power: Power, memories: Memories | None = None
-) -> DeAOTPropagator:
+def make(variant: str, weights: Path, power: Power) -> DeAOTPropagator:
     """A propagator of `variant`, a name in `variants.VARIANTS`, with the weights of a file.
 
     Raises InputError when the file is not one of this variant.
     """
-    if memories is None:
-        memories = Memories(most=MOST_MEMORIES, eviction=Eviction.KEEP_KEY_FRAMES)
+    wanted = power.memory
+    memories = Memories(
+        gap=wanted.gap or None,
+        most=wanted.frames or MOST_MEMORIES,
+        eviction=Eviction.KEEP_KEY_FRAMES if wanted.keep_key_frames else Eviction.OLDEST,
+    )
     status = weights.stat() if weights.exists() else None
     version = (status.st_size, status.st_mtime_ns) if status else (0, 0)
+    compiled = power.compiled
     return DeAOTPropagator(
-        lambda device: _network(variant, weights, version, device), power, memories
+        lambda device: _network(variant, weights, version, device, compiled), power, memories
     )
 
 
 @lru_cache(maxsize=_KEPT)
-def _network(variant: str, weights: Path, version: tuple[int, int], device: str) -> DeAOT:
+def _network(
+    variant: str, weights: Path, version: tuple[int, int], device: str, compiled: bool
+) -> DeAOT:
     """Loaded once per process, file version and device."""
     network = load(variant, weights).to(device)
-    network.prepare()
+    network.prepare(compiled=compiled)
     return network
