@@ -1,4 +1,4 @@
-"""Promise: an engine or segmenter that there is not is refused at once, with the names there are."""
+"""Promise: an engine or segmenter that there is not is refused at once, with those there are."""
 
 from __future__ import annotations
 
