@@ -33,7 +33,7 @@ lint: setup-dev ## ruff, mypy --strict, import-linter
 fuzz: setup-dev ## ten minutes of hostile exports, guided by coverage (ARGS="-max_total_time=60")
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 
-bench: setup-dev ## codec and pipeline figures
+bench: setup-dev ## codec, pipeline and DeAOT figures
 	@$(BIN)/python -m bench
 
 bench-quality: setup-dev ## how close masks come to a human's, on ../shared/clips (ARGS="--data DIR")

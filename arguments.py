@@ -220,6 +220,12 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         help="what finds the object in a rectangle, see `relay models` (default: builtin)",
     )
     parser.add_argument(
+        "--refine",
+        action="store_true",
+        help="look again at doubtful frames between two key frames with the segmenter, which must "
+        "be one with published weights",
+    )
+    parser.add_argument(
         "--memory-frames",
         type=_whole(MOST_MEMORY),
         default=0,

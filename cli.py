@@ -101,6 +101,7 @@ def _run_options(options: argparse.Namespace, settings: Settings) -> RunOptions:
         memory_frames=options.memory_frames,
         memory_gap=options.memory_gap,
         memory_keeps=MemoryKeeps(options.memory_keeps),
+        refine=options.refine,
     )
 
 
@@ -172,6 +173,7 @@ def _worker(options: argparse.Namespace, settings: Settings) -> int:
 
 @by_a_person
 def _submit(options: argparse.Namespace, settings: Settings) -> int:
+    from jobs.plan import require_fit
     from jobs.service import Jobs
     from jobs.views import Priority
     from tracker.engines import resolve
@@ -182,6 +184,7 @@ def _submit(options: argparse.Namespace, settings: Settings) -> int:
         parallel_spans=options.parallel_spans,
         priority=Priority(options.priority),
     )
+    require_fit(run_options)
     resolve(run_options.engine)  # known here already: weights are a matter of the workers
     jobs = Jobs(settings)
     with _open(options.export) as stream:

@@ -1,4 +1,4 @@
-"""`make bench`: codec and pipeline figures, one after the other."""
+"""`make bench`: codec, pipeline and DeAOT figures, one after the other."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ def main() -> int:
     """Run each bench in a process of its own, so that peak memory is its own too."""
     codes = [
         subprocess.run([sys.executable, "-m", f"bench.{name}"], check=False).returncode
-        for name in ("codec", "pipeline")
+        for name in ("codec", "pipeline", "deaot")
     ]
     return max(codes)
 

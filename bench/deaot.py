@@ -31,6 +31,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--objects", default="1,3", help="how many objects (1,3)")
     args = parser.parse_args()
+    if not GOLDEN.is_dir():
+        print(f"{GOLDEN} is not here: DeAOT needs its generated weights")
+        return 0
     print(f"on {machine()}, {time.strftime('%Y-%m-%d')}")
     print("| network | objects | frames/s | CPU s per frame | reference elsewhere, frames/s |")
     print("|---|---|---|---|---|")

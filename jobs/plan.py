@@ -22,7 +22,7 @@ from errors import InputError, one_line
 from jobs.frames_text import describe, format_frames, parse_frames
 from jobs.resegment import find_changes, require_same_job
 from jobs.spans import SpanPlan, plan_spans
-from jobs.views import MOST_SEED, Mode, Prompts, RunOptions
+from jobs.views import BUILTIN_SEGMENTER, MOST_SEED, Mode, Prompts, RunOptions
 
 KINDS = {
     Prompts.OFF: frozenset[Kind](),
@@ -31,7 +31,7 @@ KINDS = {
     Prompts.BOTH: frozenset(Kind),
 }
 
-__all__ = ["Origin", "RunInputs", "RunPlan", "SpanPlan", "plan_run"]
+__all__ = ["Origin", "RunInputs", "RunPlan", "SpanPlan", "plan_run", "require_fit"]
 
 
 class Origin(StrEnum):
@@ -132,6 +132,24 @@ def prompts_of(inputs: RunInputs) -> list[Prompt]:
         return find_prompts(export, kinds, inputs.ignore_labels)
 
 
+def require_fit(options: RunOptions) -> None:
+    """Raise InputError for options that cannot be used, or not together, with whatever export."""
+    if not 0 <= options.seed <= MOST_SEED:
+        raise InputError(
+            f"The seed {options.seed} cannot be used: give a whole number from 0 to {MOST_SEED}."
+        )
+    if options.prompts is not Prompts.OFF and options.reuse_previous:
+        raise InputError(
+            "Reusing the previous result takes no masks from the export, and so none from its "
+            "rectangles or polygons: switch one of both off."
+        )
+    if options.refine and options.segmenter == BUILTIN_SEGMENTER:
+        raise InputError(
+            "The option 'refine' needs a segmenter with published weights, since the built-in one "
+            "was measured to make masks worse: choose one with `segmenter` (see `relay models`)."
+        )
+
+
 def plan_run(inputs: RunInputs) -> RunPlan:
     """Plan a run; reads `annotations` four times at most, `previous` once, and no pixel.
 
@@ -139,17 +157,9 @@ def plan_run(inputs: RunInputs) -> RunPlan:
     are not the job's or leave nothing to do, a previous result of another job, a missing one.
     """
     options = inputs.options
-    if not 0 <= options.seed <= MOST_SEED:
-        raise InputError(
-            f"The seed {options.seed} cannot be used: give a whole number from 0 to {MOST_SEED}."
-        )
+    require_fit(options)
     inspection = inspect(inputs.annotations, inputs.limits, inputs.ignore_labels)
     elsewhere = inputs.images != inputs.annotations
-    if options.prompts is not Prompts.OFF and options.reuse_previous:
-        raise InputError(
-            "Reusing the previous result takes no masks from the export, and so none from its "
-            "rectangles or polygons: switch one of both off."
-        )
     prompted = frames_of(prompts_of(inputs))
     require_trackable(inspection, images_elsewhere=elsewhere, prompted=bool(prompted))
     meta = inspection.meta

@@ -91,6 +91,7 @@ class Priority(StrEnum):
         return {"interactive": 0, "high": 1, "normal": 2, "low": 3}[self.value]
 
 
+BUILTIN_SEGMENTER = "builtin"  # which needs no weights
 MOST_MEMORY = 9999  # frames
 MOST_SEED = 2**32 - 1
 
@@ -113,6 +114,8 @@ class RunOptions:
     `memory_frames`, `memory_gap`, `memory_keeps`: of engines that remember frames for long: how
     many of them at most for each ten objects, and every how many frames one is added (0: as the
     engine is made), and which frames stay when it is full.
+    `refine`: where both passes of a fused span doubt an object, the segmenter, which then is not
+    "builtin", looks at the frame again.
     """
 
     mode: Mode = Mode.INITIAL
@@ -126,10 +129,11 @@ class RunOptions:
     seed: int = 0
     priority: Priority = Priority.NORMAL
     prompts: Prompts = Prompts.OFF
-    segmenter: str = "builtin"
+    segmenter: str = BUILTIN_SEGMENTER
     memory_frames: int = 0
     memory_gap: int = 0
     memory_keeps: MemoryKeeps = MemoryKeeps.KEY_FRAMES
+    refine: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -176,7 +176,13 @@ class _Builder:
                     for item in file.read(frame).masks if wanted else ():
                         model = self.objects.shown(number[item.number]).nearest(frame)
                         masks.append(replace(model, frame=frame, mask=item.mask, source=AUTO))
-                        self._log.add(frame, number[item.number], model.label, item.score)
+                        self._log.add(
+                            frame,
+                            number[item.number],
+                            model.label,
+                            item.score,
+                            refined=item.refined,
+                        )
                     yield frame, masks
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from cvat_io.reader import open_export
@@ -14,9 +15,12 @@ from jobs.spans import Passes, SpanPlan
 from jobs.views import MemoryKeeps, RunOptions
 from tracker import engines
 from tracker.frames import ZipFrames
+from tracker.segmenters.protocol import Segmenter
 from worker.attempts import Attempt, Kind
 from worker.one_pass import fill_by_one_pass
 from worker.pipeline import SpanFrames, StageClock
+from worker.prompts import segmenter
+from worker.refine import Refiner
 from worker.seeds import Numbering, Seeds, read_seeds
 from worker.span_job import SpanJob
 from worker.two_passes import fill_by_two_passes
@@ -49,6 +53,7 @@ def compute_span(
     compiled: bool = False,
     learned: bytes | None = None,
     seeds: Seeds | None = None,
+    make_segmenter: Callable[[], Segmenter] | None = None,
 ) -> SpanOutcome:
     """Fill `span`, going on from the best earlier attempt in `folder` (which must exist).
 
@@ -56,7 +61,8 @@ def compute_span(
     `learned`: as `tracker.engines.make` takes them. `on_progress(done, total)` is called in this
     thread, in frames; in a fused span a frame counts half after each pass. `should_stop` is asked
     after every frame.
-    `seeds`: masks of the anchors, where the caller has read them already.
+    `seeds`: masks of the anchors, where the caller has read them already. `make_segmenter`: called
+    once at most, where the run looks at doubtful frames again; None: its own one, on `device`.
 
     The final file equals, byte for byte, that of an attempt that was never disturbed.
     Raises InputError for images that cannot be read or do not fit the masks.
@@ -85,6 +91,7 @@ def compute_span(
             ),
             on_progress=on_progress,
             should_stop=should_stop,
+            refiner=_refiner(inputs.options, make_segmenter, frames, device, threads),
         )
         fused = span.direction is Passes.BOTH
         finished = fill_by_two_passes(job) if fused else fill_by_one_pass(job)
@@ -92,6 +99,18 @@ def compute_span(
     if finished:
         attempt.complete(seconds, clock.seconds)
     return SpanOutcome(attempt.path(Kind.FINAL), seconds, clock.seconds, stopped=not finished)
+
+
+def _refiner(
+    options: RunOptions,
+    make: Callable[[], Segmenter] | None,
+    frames: SpanFrames,
+    device: str,
+    threads: int,
+) -> Refiner | None:
+    if not options.refine:
+        return None
+    return Refiner(make or partial(segmenter, options, device), frames.read, threads)
 
 
 def _memory(options: RunOptions) -> engines.Memory:

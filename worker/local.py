@@ -17,6 +17,7 @@ from errors import InputError
 from jobs.plan import RunInputs, drawn_path, plan_run
 from jobs.views import Mode, RunOptions
 from tracker import engines, models, segmenters
+from tracker.segmenters.protocol import Segmenter
 from worker.assemble import assemble
 from worker.compute import compute_span
 from worker.learning import Learned, learn_objects
@@ -85,12 +86,16 @@ def track(
     plan = plan_run(inputs)
     total = plan.frames_total
     place = used_device(engine, device)
+
+    def make_segmenter() -> Segmenter:
+        return segmenter(options, own_device(device))
+
     with tempfile.TemporaryDirectory(prefix="mask-relay-") as name:
         completed = complete(
             inputs,
             plan,
             Path(name),
-            make_segmenter=lambda: segmenter(options, own_device(device)),
+            make_segmenter=make_segmenter,
             threads=settings.threads,
         )
         assert completed is not None  # nobody stops it
@@ -125,6 +130,7 @@ def track(
                 on_progress=_within(tell, before, total),
                 should_stop=_never,
                 seeds=seeds,
+                make_segmenter=make_segmenter,
             )
             files[span.ordinal] = outcome.file
             before += span.frames_total

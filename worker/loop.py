@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 from sqlalchemy.orm import Session
 
@@ -25,6 +24,7 @@ from jobs import room
 from jobs.db import AWAY, Database
 from jobs.files import JobFiles
 from jobs.views import Prompts
+from tracker.segmenters.protocol import Segmenter
 from worker import leases, presence
 from worker.assemble import assemble
 from worker.compute import compute_span
@@ -32,7 +32,7 @@ from worker.heartbeat import Heartbeat, Identity, Pace
 from worker.learning import learn_objects, read_earlier, write_learned
 from worker.leases import Lease
 from worker.local import own_device, used_device
-from worker.prepare import Work, prepare, settle_engine
+from worker.prepare import Work, prepare, settle_engine, spans_folder
 from worker.prompts import complete, segmenter
 
 _EAGER = 4  # how much more often an idle worker looks while others are at work
@@ -231,7 +231,7 @@ class SpanLoop:
             return
         # Equal key frames teach the same, so it does not matter when a worker that was given up
         # meanwhile writes too: its file has another name, and nobody is told of it.
-        file = write_learned(self._folder(lease), lease.fence, outcome.learned)
+        file = write_learned(spans_folder(self._files, lease), lease.fence, outcome.learned)
         self._finish(lease, beat, file, outcome.seconds, {}, device, frames=0)
 
     def _compute(self, lease: Lease, beat: Heartbeat) -> None:
@@ -244,7 +244,7 @@ class SpanLoop:
             work.inputs,
             work.plan,
             span,
-            folder=self._folder(lease),
+            folder=spans_folder(self._files, lease),
             fence=lease.fence,
             device=device,
             threads=self._settings.threads,
@@ -252,6 +252,7 @@ class SpanLoop:
             learned=work.learned.read_bytes() if work.learned else None,
             on_progress=beat.progress,
             should_stop=beat.should_stop,
+            make_segmenter=lambda: self._segmenter(work),
         )
         if outcome.stopped:
             self._hand_back(lease, beat, beat.frames_done)
@@ -265,15 +266,6 @@ class SpanLoop:
             device,
             span.frames_total,
         )
-
-    def _folder(self, lease: Lease) -> Path:
-        """The folder of the run's spans, made where it is not there."""
-        revision = self._files.revision(lease.job_id, lease.revision)
-        if not revision.is_dir():  # a deleted job, or a share that is not mounted: make neither
-            raise FileNotFoundError(errno.ENOENT, "The export is gone", str(revision))
-        folder = self._files.spans(lease.job_id, lease.revision, lease.run_number)
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
 
     def _finish(
         self,
@@ -305,7 +297,7 @@ class SpanLoop:
         if work is None:
             return
         place = (lease.job_id, lease.revision, lease.run_number)
-        folder, out = self._folder(lease), self._files.result(*place)
+        folder, out = spans_folder(self._files, lease), self._files.result(*place)
         began = time.perf_counter()
         # Whoever assembles it again writes the same bytes, so it does not matter when a worker
         # that was given up meanwhile publishes it too.
@@ -341,12 +333,11 @@ class SpanLoop:
             work = prepare(session, self._files, self._settings.limits, lease.run_id)
         if work is None or work.inputs.options.prompts is Prompts.OFF:
             return work
-        device = own_device(self._me.device)
         inputs = complete(
             work.inputs,
             work.plan,
-            self._folder(lease),
-            make_segmenter=lambda: segmenter(work.inputs.options, device, self._kept),
+            spans_folder(self._files, lease),
+            make_segmenter=lambda: self._segmenter(work),
             threads=self._settings.threads,
             should_stop=beat.should_stop,
         )
@@ -354,6 +345,9 @@ class SpanLoop:
             self._hand_back(lease, beat, beat.frames_done)
             return None
         return replace(work, inputs=inputs)
+
+    def _segmenter(self, work: Work) -> Segmenter:
+        return segmenter(work.inputs.options, own_device(self._me.device), self._kept)
 
     def _record(self, beat: Heartbeat, change: Callable[[Session], bool]) -> bool:
         """Write down what became of a span, waiting for a database that is away.

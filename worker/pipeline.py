@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from threading import Lock
 from typing import ParamSpec, Self
 
 from errors import InputError
@@ -46,6 +47,7 @@ class SpanFrames:
         self._index = {frame: index for index, frame in enumerate(frames)}
         self._clock = clock
         self._archive = archive
+        self._turn = Lock()  # reading sets what holds for all threads, such as warnings
         self.frames = frames
         self.height, self.width = source.height, source.width
 
@@ -63,20 +65,24 @@ class SpanFrames:
             )
 
     def read(self, frame: int) -> Image:
-        """The image of one frame, now."""
-        return self._source.read(self._index[frame])
+        """The image of one frame, now; also while others are decoded ahead."""
+        with self._turn:
+            return self._source.read(self._index[frame])
 
     def ahead(self, frames: Iterable[int]) -> Generator[Image, None, None]:
         """Images of `frames`, in that order. Close it when leaving early."""
-        return prefetch(_Clocked(self._source, self._clock), [self._index[f] for f in frames])
+        return prefetch(
+            _Clocked(self._source, self._clock, self._turn), [self._index[f] for f in frames]
+        )
 
 
 class _Clocked:
-    """A source that counts the time of its reads."""
+    """A source that counts the time of its reads, one of which is done at a time."""
 
-    def __init__(self, source: FrameSource, clock: StageClock) -> None:
+    def __init__(self, source: FrameSource, clock: StageClock, turn: Lock) -> None:
         self._source = source
         self._clock = clock
+        self._turn = turn
 
     @property
     def width(self) -> int:
@@ -90,7 +96,7 @@ class _Clocked:
         return len(self._source)
 
     def read(self, index: int) -> Image:
-        with self._clock.busy("decode"):
+        with self._turn, self._clock.busy("decode"):
             return self._source.read(index)
 
     def close(self) -> None:

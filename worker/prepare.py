@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +13,24 @@ from config import Limits, Settings
 from jobs.db import Database
 from jobs.files import JobFiles
 from jobs.models import ASSEMBLE, LEARN, Run, Span
-from jobs.plan import RunInputs, RunPlan
+from jobs.plan import RunInputs, RunPlan, require_fit
+from jobs.run_views import options_from
 from jobs.store import touch
 from jobs.store_inputs import earlier_path, inputs_of, learned_path
-from tracker import engines, models
+from jobs.views import RunOptions
+from tracker import engines, models, segmenters
 from worker.leases import Lease
 from worker.local import own_device
+
+
+def spans_folder(files: JobFiles, lease: Lease) -> Path:
+    """The folder of the run's spans, made where it is not there."""
+    revision = files.revision(lease.job_id, lease.revision)
+    if not revision.is_dir():  # a deleted job, or a share that is not mounted: make neither
+        raise FileNotFoundError(errno.ENOENT, "The export is gone", str(revision))
+    folder = files.spans(lease.job_id, lease.revision, lease.run_number)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,15 +54,19 @@ def settle_engine(database: Database, settings: Settings, lease: Lease, device: 
     which and why. `device`: as the worker was started with. Files and devices are looked at outside
     of any transaction: weights that were not compared before take seconds.
 
-    Raises InputError, before anything runs, where the engine is none, or its weights are missing
-    or wrong.
+    Raises InputError, before anything runs, where the engine is none, its weights are missing or
+    wrong, or those of the segmenter that doubtful frames are to be looked at with.
     """
     models.use_folder(settings.model_dir)
     with database.read() as session:
         run = session.get(Run, lease.run_id)
         name = run.engine if run is not None else ""
+        options = options_from(run.options) if run is not None else RunOptions()
     if not name or lease.writes_result:
         return
+    require_fit(options)
+    if options.refine:
+        segmenters.require(options.segmenter)
     if name != engines.AUTO:
         engines.require(name)
         return

@@ -24,6 +24,8 @@ class SpanTime(TypedDict):
 class Report(TypedDict):
     """What REPORT.json holds, besides `divergence`: [{frame, object, score, label}].
 
+    An entry of it has `refined` (true) too where a segmenter had a say in the mask.
+
     `stages`: busy seconds of decode, track, encode and write over all spans. `seconds`: from the
     run's start to its result. `learning_seconds`: how much of it the engine learned.
     """
@@ -47,9 +49,16 @@ class DivergenceLog:
         self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
         self._empty = True
 
-    def add(self, frame: int, number: int, label: str, score: float) -> None:
-        """Note the divergence of one object (global number) on one frame."""
+    def add(
+        self, frame: int, number: int, label: str, score: float, *, refined: bool = False
+    ) -> None:
+        """Note the divergence of one object (global number) on one frame.
+
+        `refined`: whether a segmenter had a say in its mask.
+        """
         entry = {"frame": frame, "object": number, "score": score, "label": label}
+        if refined:
+            entry["refined"] = True
         self._file.write((b"\n" if self._empty else b",\n") + b"    " + _json(entry))
         self._empty = False
 

@@ -11,6 +11,7 @@ from jobs.spans import SpanPlan
 from tracker.protocol import LabelMap, Propagator
 from worker.attempts import Attempt
 from worker.pipeline import SpanFrames, StageClock
+from worker.refine import Refiner
 from worker.seeds import Numbering, additions
 from worker.spanfile import SpanFile, header_line
 from worker.sweep import Sweep
@@ -18,7 +19,10 @@ from worker.sweep import Sweep
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpanJob:
-    """The span, its frames and seeds, and whom to ask and tell."""
+    """The span, its frames and seeds, and whom to ask and tell.
+
+    `refiner`: looks at doubtful frames of a fused span again, where the run asks for it.
+    """
 
     span: SpanPlan
     frames: SpanFrames
@@ -28,6 +32,7 @@ class SpanJob:
     make: Callable[[], Propagator]
     on_progress: Callable[[int, int], None]
     should_stop: Callable[[], bool]
+    refiner: Refiner | None = None
 
     def forward_order(self) -> tuple[int, Sequence[int]]:
         """Where the forward pass starts, and the frames that it visits.

@@ -7,8 +7,9 @@ crash and is ignored. Kinds of lines:
   the key frames known so far, by its k, the number of its object.
 - `{"frame": 31, "masks": [{"object": 1, "left": .., "top": .., "width": .., "height": ..,
   "rle": "..", "score": 0.1}], "confidence": [..]}`: one finished frame. `score` is the divergence
-  in final records; `confidence` (by object number) stands in the records of a forward pass. On a
-  key frame, `"numbers": [..]` follows the frame, and `masks` are additions to what a human drew.
+  in final records, where `"refined": true` follows if a segmenter had a say in the mask;
+  `confidence` (by object number) stands in the records of a forward pass. On a key frame,
+  `"numbers": [..]` follows the frame, and `masks` are additions to what a human drew.
 - `{"anchor": 60, "numbers": [..]}`: a key frame that was met and is no frame of the span.
 """
 
@@ -17,7 +18,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -38,11 +39,15 @@ _ANCHOR = re.compile(rb'\{"anchor": ([0-9]+), ' + _NUMBERS)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ObjectMask:
-    """One object on one frame. `score`: divergence in [0, 1]; 0 in the records of a pass."""
+    """One object on one frame. `score`: divergence in [0, 1]; 0 in the records of a pass.
+
+    `refined`: whether a segmenter had a say in the mask (`worker.refine`).
+    """
 
     number: int
     mask: Mask
     score: float
+    refined: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,10 +73,12 @@ def frame_line(
     numbers: Sequence[int] | None = None,
     scores: NDArray[np.float32] | None = None,
     confidence: NDArray[np.float32] | None = None,
+    refined: Collection[int] = (),
 ) -> bytes:
     """The line of one frame. `scores`, `confidence`: (N,), entry i for object number i + 1.
 
-    `numbers`: on a key frame, the object numbers of its seeds.
+    `numbers`: on a key frame, the object numbers of its seeds. `refined`: numbers of the objects
+    in whose masks a segmenter had a say.
     """
     masks: list[dict[str, Any]] = []
     for number, mask in encode_labels(labels).items():
@@ -85,6 +92,8 @@ def frame_line(
         }
         if scores is not None:
             item["score"] = round(float(scores[number - 1]), 4)
+        if number in refined:
+            item["refined"] = True
         masks.append(item)
     record: dict[str, Any] = {"frame": frame}
     if numbers is not None:
@@ -225,4 +234,4 @@ def _object_mask(item: Mapping[str, Any]) -> ObjectMask:
     width, height = item["width"], item["height"]
     runs = parse_rle(item["rle"], width * height)
     mask = Mask(item["left"], item["top"], width, height, runs)
-    return ObjectMask(item["object"], mask, item.get("score", 0.0))
+    return ObjectMask(item["object"], mask, item.get("score", 0.0), item.get("refined", False))

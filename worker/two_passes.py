@@ -17,6 +17,7 @@ from tracker.fusion import fuse
 from tracker.protocol import LabelMap, Step
 from worker.attempts import Kind
 from worker.pipeline import Behind
+from worker.refine import Decision
 from worker.span_job import SpanJob
 from worker.spanfile import SpanFile, SpanWriter, anchor_line, frame_line
 
@@ -163,19 +164,32 @@ class _Fuser:
         drawn = job.numbering.numbers.get(frame)
         if drawn is not None:
             in_forward[_entries(job, frame)] = in_backward[_entries(job, frame)] = False
-        fused, agreement = fuse(
-            self._forward_step(frame),
-            self._nothing() if backward is None else backward,
-            weight_forward=_weight_forward(frame, job.span.anchors),
-            in_forward=in_forward,
-            in_backward=in_backward,
-        )
-        doubt = score(fused, previous=self._previous, agreement=agreement)
-        self._previous = fused.labels
+        weight, previous = _weight_forward(frame, job.span.anchors), self._previous
+
+        def decide(one: Step, other: Step) -> Decision:
+            fused, agreement = fuse(
+                one,
+                other,
+                weight_forward=weight,
+                in_forward=in_forward,
+                in_backward=in_backward,
+            )
+            doubt = score(fused, previous=previous, agreement=agreement)
+            return Decision(fused, agreement, doubt)
+
+        forward = self._forward_step(frame)
+        backward = self._nothing() if backward is None else backward
+        decided = decide(forward, backward)
+        if job.refiner is not None:
+            decided = job.refiner.better(frame, forward, backward, decided, decide)
+        labels = decided.step.labels
+        self._previous = labels
         if drawn is not None:
             self._previous = job.numbering.drawn(frame)
-            np.copyto(self._previous, fused.labels, where=self._previous == 0)
-        return frame_line(frame, fused.labels, numbers=drawn, scores=doubt)
+            np.copyto(self._previous, labels, where=self._previous == 0)
+        return frame_line(
+            frame, labels, numbers=drawn, scores=decided.doubt, refined=decided.refined
+        )
 
     def _forward_step(self, frame: int) -> Step:
         if frame not in self._forward:  # before the first anchor

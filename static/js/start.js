@@ -70,6 +70,7 @@ function options() {
     keyframes: elements.keyframes.value,
     prompts: elements.prompts.value,
     segmenter: elements.segmenter.value,
+    refine: elements.refine.checked,
     parallel_spans: elements.parallel_spans.valueAsNumber || 0,
     reuse_previous: elements.reuse_previous.checked && !elements.reuse_previous.disabled,
     delete_zip: elements.delete_zip.checked,

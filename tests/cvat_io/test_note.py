@@ -43,7 +43,7 @@ def test_irregular_key_frames_of_very_long_clips_fit_the_note(
     st.sampled_from([1, 2, 3, 30]),
     st.integers(1, 400),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_a_packed_list_of_frames_comes_back_to_the_letter(
     bits: list[bool], first: int, step: int, times: int
 ) -> None:

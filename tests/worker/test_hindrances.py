@@ -115,11 +115,11 @@ def test_a_database_that_is_away_uses_up_no_attempt(ready: Jobs, settings: Setti
 
     prepare = loop._prepare
 
-    def loses_it(lease: leases.Lease) -> object:
+    def loses_it(lease: leases.Lease, beat: Heartbeat) -> object:
         if not away.is_set() and lease.attempts == 1 and lease.ordinal == 0 and lease.fence == 1:
             away.set()
             threading.Timer(0.5, away.clear).start()
-        return prepare(lease)
+        return prepare(lease, beat)
 
     loop._prepare = loses_it  # type: ignore[method-assign, assignment]
     with running(loop):
