@@ -14,7 +14,7 @@ from cvat_server.pull import pull
 from cvat_server.server import Server
 from cvat_server.state import Memories
 from cvat_server.target import Target
-from errors import InputError
+from errors import InputError, one_line
 
 STATES = ("new", "in progress", "completed", "rejected")
 STAGES = ("annotation", "validation", "acceptance")
@@ -69,10 +69,11 @@ class Poll:
                     continue
                 try:
                     path = pull(server, target, self.settings)
-                except InputError as exc:
-                    self._troubles[target] = _after(before, changed, str(exc))
-                    if before is None or before.sentence != str(exc):
-                        self.on_trouble(f"{target}: {exc}")
+                except (InputError, OSError) as exc:  # such as a full disk
+                    sentence = one_line(f"{target}: {exc}")
+                    if before is None or before.sentence != sentence:
+                        self.on_trouble(sentence)
+                    self._troubles[target] = _after(before, changed, sentence)
                     continue
                 self._troubles.pop(target, None)
                 pulled.append(target)

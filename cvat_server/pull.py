@@ -51,7 +51,9 @@ def pull(
     for _ in range(_TRIES):
         entity = server.entity(target)
         before = fingerprint(server.annotations(target))
-        part = _fetch(server, target, out, with_images, tell or _nobody)
+        part = _fetch(
+            server, target, out, with_images, tell or _nobody, settings.limits.archive_bytes
+        )
         after = fingerprint(server.annotations(target))
         if before == after:
             break
@@ -79,7 +81,9 @@ def pull(
     return out
 
 
-def _fetch(server: Server, target: Target, out: Path, with_images: bool, tell: Tell) -> Path:
+def _fetch(
+    server: Server, target: Target, out: Path, with_images: bool, tell: Tell, limit: int
+) -> Path:
     """Let the server make the archive, and bring it beside `out`."""
     from cvat_sdk.core.downloading import Downloader
 
@@ -93,11 +97,11 @@ def _fetch(server: Server, target: Target, out: Path, with_images: bool, tell: T
         raise InputError(f"CVAT made no archive of {target}: try again later.")
     part = out.with_name(f".{out.name}.part.zip")
     with server.asking(target):
-        _download(server, at_home(made.result_url, server.url), part, tell)
+        _download(server, at_home(made.result_url, server.url), part, tell, limit)
     return part
 
 
-def _download(server: Server, url: str, part: Path, tell: Tell) -> None:
+def _download(server: Server, url: str, part: Path, tell: Tell, limit: int) -> None:
     """Bring what is missing of `url`; what has come stays in `part` whatever happens."""
     from cvat_sdk.core.helpers import make_request_headers
     from cvat_sdk.exceptions import ApiException
@@ -113,12 +117,17 @@ def _download(server: Server, url: str, part: Path, tell: Tell) -> None:
         going_on = response.status == 206 and _begins(response, have)
         if have and response.status in (206, 416) and not going_on:
             _drop(part)  # all of it was here, or the server means another piece: from the beginning
-            return _download(server, url, part, tell)
+            return _download(server, url, part, tell, limit)
         if response.status not in (200, 206):
             raise ApiException(status=response.status, reason="the archive was not given")
         have = have if going_on else 0
         length = int(response.headers.get("Content-Length") or 0)
         total = have + length if length else 0
+        if max(total, have) > limit:
+            raise InputError(
+                f"The archive has {total} bytes, more than the limit of {limit}: pull a smaller "
+                "job, or raise MAX_ARCHIVE_BYTES."
+            )
         _note(part, url, response)
         with part.open("ab" if going_on else "wb") as file:
             tell(have, total)

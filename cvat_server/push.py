@@ -93,9 +93,7 @@ def push(
         before = look()
         way = Way.REPLACE if replace else _way(server, own, masks, before, memories, export)
         missing = masks - before.masks
-        if way is Way.NOTHING:
-            with memories.changing(own) as memory:
-                memory.pushed, memory.seen = before.fingerprint, str(entity.updated_date)
+        if way is Way.NOTHING:  # and not noted as ours: who knows who put it there
             return Pushed(own, way, 0, len(masks))
         _require_known_labels(export, labels, own)
         with _archive(export, result, way, missing) as file:
@@ -143,9 +141,10 @@ def _way(
     missing, stale = masks - there.masks, there.masks - masks
     if not missing and not stale:
         return Way.NOTHING
+    adds = not stale and server.appends
     if not there.empty:
-        _require_unchanged(target, there, memories.read(target), export, bool(stale))
-    if not stale and server.appends:
+        _require_unchanged(target, there, memories.read(target), export, adds)
+    if adds:
         return Way.APPEND
     if there.tags:
         raise ConflictError(
@@ -156,17 +155,18 @@ def _way(
 
 
 def _require_unchanged(
-    target: Target, there: OnServer, memory: Memory, export: Export, stale: bool
+    target: Target, there: OnServer, memory: Memory, export: Export, adds: bool
 ) -> None:
+    """Make sure that the job is as it was when the result's export was made, as far as we know."""
     pulled = memory.pulls.get(head_of(export.meta))
-    if there.fingerprint == memory.pushed or there.fingerprint == pulled:
+    if there.fingerprint in (memory.pushed, pulled):
         return
     if pulled is not None:
         raise _changed(target)
-    if stale:  # exported by hand: all that can be known is whether the result holds what is there
+    if not adds:  # exported by hand: all that can be known is that the result holds its masks
         raise ConflictError(
-            f"{target} holds masks that the result does not, and its export was not pulled with "
-            "`relay pull`: pull it and run again, or push with --replace."
+            f"{target} holds what the result may not, and its export was not fetched with `relay "
+            "pull`: pull it and run again, or push with --replace."
         )
 
 

@@ -127,10 +127,7 @@ class Server:
         except ApiException as exc:
             raise self._refusal(exc, target) from exc
         except HTTPError as exc:
-            raise InputError(
-                f"CVAT at {self.url} does not answer ({_kind(exc)}): look whether it runs and "
-                "whether CVAT_URL is its address."
-            ) from exc
+            raise self._silence(exc) from exc
         except CvatSdkException as exc:
             raise InputError(
                 f"CVAT could not do it for {target}: {one_line(str(exc), _SAID)}"
@@ -148,6 +145,7 @@ class Server:
     def _version(self) -> tuple[int, ...]:
         with self.asking():
             _, response = self.client.api_client.server_api.retrieve_about(_parse_response=False)
+            _require_here(response.geturl(), self.url)
             try:
                 about = json.loads(response.data)
                 major, minor = str(about["version"]).split(".")[:2]
@@ -156,6 +154,25 @@ class Server:
                 raise InputError(
                     f"{self.url} is no CVAT server: give its address as CVAT_URL."
                 ) from exc
+
+    def _silence(self, exc: Exception) -> InputError:
+        from urllib3.exceptions import ResponseError, SSLError
+
+        reason = getattr(exc, "reason", None)
+        if isinstance(reason, SSLError):
+            return self._unsafe()
+        if isinstance(reason, ResponseError):  # the same trouble again and again
+            return InputError(f"CVAT at {self.url} has trouble ({reason}): try again later.")
+        return InputError(
+            f"CVAT at {self.url} does not answer ({_kind(exc)}): look whether it runs and whether "
+            "CVAT_URL is its address."
+        )
+
+    def _unsafe(self) -> InputError:
+        return InputError(
+            f"No safe connection to {self.url} comes about: look at its certificate, and whether "
+            "CVAT_URL is right."
+        )
 
     def _refusal(self, exc: Any, target: Target | None) -> InputError:
         what = str(target) if target else "that"
@@ -180,10 +197,7 @@ class Server:
         if status == 429 or status >= 500:
             return InputError(f"CVAT at {self.url} has trouble ({status}): try again later.")
         if not status:
-            return InputError(
-                f"No safe connection to {self.url} comes about: look at its certificate, and "
-                "whether CVAT_URL is right."
-            )
+            return self._unsafe()
         return InputError(f"CVAT refused {what} ({status}): {_words(exc.body)}")
 
 
@@ -196,6 +210,16 @@ def _keep_at_home(rest: Any, home: str) -> None:
         return plain(method, at_home(url, home), *args, **options)
 
     rest.request = request
+
+
+def _require_here(found: str | None, url: str) -> None:
+    """The token does not follow to where a server leads on: its real address has to be set."""
+    home, parts = urlsplit(url), urlsplit(found or "")
+    if parts.netloc and (parts.scheme, parts.netloc) != (home.scheme, home.netloc):
+        raise InputError(
+            f"{url} leads on to {parts.scheme}://{parts.netloc}: give that address as CVAT_URL, if "
+            "it is your CVAT server."
+        )
 
 
 def at_home(address: str, url: str) -> str:

@@ -5,6 +5,9 @@ By the SDK's own classes: loaded as cvat-cli loads it, driven by the drivers of 
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -159,3 +162,41 @@ def test_an_engine_that_learns_does_so_once_for_all_shapes(monkeypatch) -> None:
     after = tracker.preprocess_image(None, pictures(clip)[1])
     assert all(tracker.track(Context(), after, state) for state in states)
     assert learned == [[2]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        ("tracker", {"kind": "tracker", "supported_shape_types": ["mask", "polygon"]}),
+        (
+            "interactor",
+            {"kind": "interactor", "min_pos_points": 1, "startswith_box_optional": True},
+        ),
+    ],
+)
+def test_cvat_cli_makes_the_function_on_the_server(kind: str, fields: dict, tmp_path: Path) -> None:
+    from tests.helpers.cvat_standin import TOKEN, StandIn
+
+    cvat = StandIn()
+    try:
+        done = subprocess.run(
+            [
+                sys.executable, "-m", "cvat_cli", "--server-host", cvat.url, "function",
+                "create-native", "Mask Relay", f"--function-file={FILE}", "-p", f"kind=str:{kind}",
+                "-p", "device=str:cpu",
+            ],
+            env=os.environ
+            | {
+                "CVAT_ACCESS_TOKEN": TOKEN,
+                "HOME": str(tmp_path),
+                "PYTHONPATH": os.pathsep.join([str(FILE.parent), os.environ.get("PYTHONPATH", "")]),
+            },
+            cwd=tmp_path, capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == "5\n"
+        made = cvat.functions[0]
+        assert made["provider"] == "native"
+        assert {name: made[name] for name in fields} == fields
+    finally:
+        cvat.close()

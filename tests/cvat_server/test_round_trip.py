@@ -15,6 +15,7 @@ pytest.importorskip("cvat_sdk")
 
 from config import Limits
 from cvat_io.reader import open_export
+from cvat_io.result import write_result
 from cvat_server.poll import Poll, Wanted
 from cvat_server.pull import pull
 from cvat_server.push import Way, push
@@ -23,7 +24,7 @@ from cvat_server.state import Memories
 from cvat_server.target import read_target
 from errors import ConflictError, InputError, NotFoundError
 from tests.helpers.clips import masks_by_frame, tiny_clip
-from tests.helpers.cvat_standin import TOKEN, Job
+from tests.helpers.cvat_standin import TOKEN, Job, StandIn
 
 JOB = read_target("264")
 
@@ -145,6 +146,38 @@ def test_a_second_result_replaces_our_first_one_but_no_later_work(
             push(server, corrected, settings)
 
 
+def test_what_is_of_an_earlier_result_is_replaced_while_nobody_else_was_there(
+    cvat, connect, settings, filled, tmp_path: Path
+) -> None:
+    """As after a re-segmentation: masks of the first result are not those of the second."""
+    job = cvat.jobs[264]
+    second = tmp_path / "second.zip"
+    with connect() as server:
+        push(server, filled(pulled(connect, settings)), settings)
+        with open_export(pull(server, JOB, settings), Limits()) as export:
+            kept = [shape for shape in export.tracks() if shape.frame != 7]
+            write_result(second, export, sorted(kept, key=lambda shape: shape.frame), {})
+        job.tracks.append({"id": 3, "frame": 1, "label_id": 1, "shapes": []})
+        with pytest.raises(ConflictError, match="changed job 264"):
+            push(server, second, settings)
+        job.tracks.clear()
+        done = push(server, second, settings)
+    assert (done.way, len(job.shapes)) == (Way.REPLACE, 14)
+
+
+def test_on_an_older_server_a_box_that_was_drawn_meanwhile_stays(
+    cvat, connect, settings, filled, tmp_path: Path
+) -> None:
+    cvat.version = "2.60.1"
+    export = tmp_path / "264.zip"
+    export.write_bytes(cvat.export(cvat.jobs[264], "job", True))
+    result = filled(export)
+    cvat.jobs[264].tracks.append({"id": 3, "frame": 1, "label_id": 1, "shapes": []})
+    with connect() as server, pytest.raises(ConflictError, match="was not fetched with"):
+        push(server, result, settings)
+    assert cvat.imports == []
+
+
 def test_an_older_server_gets_the_whole_result_and_no_half_one(
     cvat, connect, settings, filled
 ) -> None:
@@ -174,7 +207,7 @@ def test_an_export_made_by_hand_is_pushed_where_the_result_holds_all_that_is_the
     shapes = cvat.jobs[264].shapes
     shapes.append({**shapes[0], "frame": 2, "label_id": 3})
     with connect() as server:
-        with pytest.raises(ConflictError, match="was not pulled"):
+        with pytest.raises(ConflictError, match="was not fetched with"):
             push(server, result, settings)
         del shapes[-1]
         assert push(server, result, settings).way is Way.APPEND
@@ -241,6 +274,10 @@ def test_what_goes_wrong_is_one_sentence_without_the_token(
     assert "does not answer" in refused(replace(settings, cvat_url="http://127.0.0.1:9"))
     assert "CVAT_TOKEN is not set" in refused(replace(settings, cvat_token=""))
     assert "neither a job nor a task" in refused(settings, "../264")
+    for cvat.status, sentence in ((403, "may not do that"), (500, "trouble"), (503, "trouble")):
+        assert sentence in refused(settings)
+    cvat.status, cvat.failure = 0, "No space left on the server"
+    assert "could not do it for job 264: No space left" in refused(settings)
     cvat.version = "2.40.0"
     assert "must be 2.48 or newer" in refused(settings)
     cvat.version = "hello"
@@ -248,6 +285,53 @@ def test_what_goes_wrong_is_one_sentence_without_the_token(
     assert all(TOKEN not in text and "\n" not in text for text in sentences)
     assert TOKEN not in caplog.text
     assert TOKEN not in repr(settings)
+
+
+def test_a_server_that_leads_elsewhere_is_not_followed_with_the_token(
+    cvat, connect, settings
+) -> None:
+    other = StandIn()
+    try:
+        cvat.leads_to = other.url
+        with pytest.raises(InputError, match=f"leads on to {other.url}: give that address"):
+            connect()
+        assert all("Authorization" not in headers for _, _, headers in other.asked)
+    finally:
+        other.close()
+
+
+def test_an_import_that_cvat_refuses_leaves_the_job_as_it_was(
+    cvat, connect, settings, filled
+) -> None:
+    result = filled(pulled(connect, settings))
+    before = [dict(shape) for shape in cvat.jobs[264].shapes]
+    cvat.failure = "Unknown frame"
+    with connect() as server, pytest.raises(InputError, match="job 264: Unknown frame"):
+        push(server, result, settings)
+    assert cvat.jobs[264].shapes == before
+    cvat.failure = ""
+    with connect() as server:
+        assert push(server, result, settings).sent == 12
+
+
+def test_a_job_that_cannot_be_pulled_is_said_once_and_stops_no_other(
+    cvat, connect, settings
+) -> None:
+    troubles = []
+    cvat.jobs[1] = Job(tiny_clip(4), number=1, state="completed")
+    cvat.jobs[264].state = "completed"
+    cvat.on_export = lambda job: job.draw(3) if job.number == 1 else None
+    poll = Poll(settings, connect, on_trouble=troubles.append)
+    assert poll.look() == [JOB]
+    assert poll.look() == []
+    assert [text.split(":")[0] for text in troubles] == ["job 1", "job 1"][: len(troubles)]
+    assert len(troubles) >= 1
+
+
+def test_an_archive_beyond_the_limit_is_not_fetched(cvat, connect, settings) -> None:
+    small = replace(settings, limits=Limits(archive_bytes=1000))
+    with connect() as server, pytest.raises(InputError, match="more than the limit of 1000"):
+        pull(server, JOB, small)
 
 
 def test_the_token_is_a_header_for_the_one_host_and_in_no_address(

@@ -76,10 +76,14 @@ class StandIn:
         self.jobs: dict[int, Job] = {}
         self.version = "2.80.0"
         self.broken: int | None = None
+        self.status = 0  # with which everything but the version is answered
+        self.failure = ""  # what the server says of background work
+        self.leads_to = ""
         self.on_export = lambda job: None
         self.asked: list[tuple[str, str, dict[str, str]]] = []
         self.ranges: list[str] = []
         self.imports: list[tuple[str, str]] = []  # mode, file name
+        self.functions: list[dict[str, Any]] = []
         self.exports: dict[str, bytes] = {}
         self.uploads: dict[str, bytearray] = {}
         standin = self
@@ -174,6 +178,8 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         asked = {name: values[0] for name, values in parse_qs(parts.query).items()}
         path = parts.path.rstrip("/")
+        if self.cvat.leads_to:
+            return self._json({}, 301, {"Location": self.cvat.leads_to + self.path})
         if path == "/api/server/about":
             return self._json(
                 said(
@@ -183,6 +189,8 @@ class _Handler(BaseHTTPRequestHandler):
             )  # fmt: skip
         if self.headers.get("Authorization") != f"Bearer {TOKEN}":
             return self._json({"detail": "Invalid token."}, 401)
+        if self.cvat.status:
+            return self._json({"detail": "You may not."}, self.cvat.status)
         if path == "/api/jobs":
             jobs = [j for j in self.cvat.jobs.values() if j.state == asked.get("state", j.state)]
             rows = [self._job(job) for job in jobs]
@@ -190,6 +198,9 @@ class _Handler(BaseHTTPRequestHandler):
         if path == "/api/labels":
             rows = [said(models.Label, name=name, id=n, attributes=[]) for n, name in NAMES.items()]
             return self._json({"count": len(rows), "next": None, "results": rows})
+        if path == "/api/functions":
+            self.cvat.functions.append(json.loads(body))
+            return self._json({**self.cvat.functions[-1], "id": 5}, 201)
         if path.startswith("/api/requests/"):
             return self._request(path.rsplit("/", 1)[1])
         found = re.fullmatch(r"/api/(job|task)s/(\d+)(/.*)?", path)
@@ -246,6 +257,8 @@ class _Handler(BaseHTTPRequestHandler):
                 mode = "replace"  # an unknown parameter is passed over
             assert asked["format"] == "CVAT 1.1"
             self.cvat.imports.append((mode, asked["filename"]))
+            if self.cvat.failure:
+                return self._json(said(models.RqId, rq_id=f"import-job-{job.number}"), 202)
             self.cvat.take(job, bytes(self.cvat.uploads.pop(asked["filename"])), mode)
             return self._json(said(models.RqId, rq_id=f"import-job-{job.number}"), 202)
         if self.command == "POST":
@@ -267,11 +280,12 @@ class _Handler(BaseHTTPRequestHandler):
         self._json(
             said(
                 models.Request,
-                status=models.RequestStatus("finished"), id=name, result_url=url,
+                status=models.RequestStatus("failed" if self.cvat.failure else "finished"),
+                id=name, result_url=url,
                 operation=models.RequestDataOperation._from_openapi_data(
                     type=f"{operation}:dataset", target=kind
                 ),
-                created_date=datetime(2026, 1, 1, tzinfo=UTC), message="",
+                created_date=datetime(2026, 1, 1, tzinfo=UTC), message=self.cvat.failure,
             )
         )  # fmt: skip
 
