@@ -24,12 +24,13 @@ def create(
     engine: str = "",
     segmenter: str = segmenters.BUILTIN,
     device: str = "auto",
-    learn: bool = True,
+    learn: bool = False,
 ) -> Tracker | Interactor:
     """The function that CVAT's agent asks for.
 
     `engine`: default ENGINE. `device`: "auto", "cpu" or "cuda:N". `learn`: whether engines that
-    learn do so from the frame that tracking starts at, which takes a while on its first frame.
+    learn do so from the frame that tracking starts at. Somebody waits in front of CVAT meanwhile,
+    which without a GPU may be minutes: it has to be asked for.
     Raises InputError for names that are not known, and for weights that are missing.
     """
     settings = load()

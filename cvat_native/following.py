@@ -59,7 +59,7 @@ class Tracker:
 
     spec = cvataa.TrackingFunctionSpec(supported_shape_types=["mask", "polygon"])
 
-    def __init__(self, engine: str, device: str, *, learn: bool = True, threads: int = 0) -> None:
+    def __init__(self, engine: str, device: str, *, learn: bool = False, threads: int = 0) -> None:
         engines.resolve(engine)  # a name that is not known is said at once
         if engine != engines.AUTO:
             engines.require(engine)

@@ -137,7 +137,7 @@ def test_wrong_parameters_are_said_when_the_agent_starts() -> None:
             loaded(**wrong)
 
 
-def test_an_engine_that_learns_does_so_once_for_all_shapes(monkeypatch) -> None:
+def test_an_engine_that_is_to_learn_does_so_once_for_all_shapes(monkeypatch) -> None:
     from cvat_native import following
 
     learned = []
@@ -148,7 +148,7 @@ def test_an_engine_that_learns_does_so_once_for_all_shapes(monkeypatch) -> None:
 
     monkeypatch.setattr(following.engines, "learn", learn)
     clip = tiny_clip(3)
-    tracker = Tracker("builtin-fast", "cpu")
+    tracker = Tracker("builtin-fast", "cpu", learn=True)
     frame = tracker.preprocess_image(None, pictures(clip)[0])
     shapes = [
         cvataa.TrackableShape(type="mask", points=encode_mask(clip.maps[0] == n)) for n in (1, 2)
