@@ -55,7 +55,7 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generat
 	--no-emit-index-url --no-annotate --no-header pyproject.toml
 lock: setup-dev ## renew the lock files from pyproject.toml
 	$(LOCK) --upgrade --all-extras -o requirements/dev.lock
-	$(LOCK) -c requirements/dev.lock --extra worker --extra eventlet --extra gevent -o requirements/relay.lock
+	$(LOCK) -c requirements/dev.lock --extra worker --extra cvat --extra eventlet --extra gevent -o requirements/relay.lock
 	$(LOCK) -c requirements/dev.lock -o requirements/web.lock
 	npm install --package-lock-only --omit-lockfile-registry-resolved
 

@@ -11,6 +11,7 @@ from config import MOST_THREADS
 from errors import InputError, one_line
 from jobs.views import MOST_MEMORY, MOST_SEED, MemoryKeeps, Priority, Prompts, Role
 
+MOST_SECONDS = 86_400
 MOST_LINES = 1_000_000  # of the audit, at once
 
 
@@ -131,6 +132,8 @@ def build_parser() -> argparse.ArgumentParser:
         help=".zip (coco), .zip or a new folder (masks), .mp4 (overlay)",
     )
 
+    _add_cvat(verbs)
+
     models = verbs.add_parser(
         "models",
         help="list the engines and what would run here, or get the weights of one",
@@ -163,6 +166,61 @@ def build_parser() -> argparse.ArgumentParser:
         help="only the latest N actions (default: 50)",
     )
     return parser
+
+
+def _add_cvat(verbs: argparse._SubParsersAction[UsageParser]) -> None:
+    pull = verbs.add_parser(
+        "pull",
+        help="fetch the export of a job or task from the CVAT server of CVAT_URL",
+        description="Lets CVAT make a 'CVAT for video 1.1' export with images and fetches it into "
+        "DOWNLOADS_PATH, where the server takes it up. Goes on where an earlier try broke off.",
+        epilog="Example: relay pull 264, or relay pull --watch",
+    )
+    pull.add_argument("target", nargs="?", metavar="JOB|TASK", help="such as 264, or task-12")
+    pull.add_argument("--out", type=Path, metavar="F", help="file to write (default: see above)")
+    pull.add_argument(
+        "--no-images", action="store_true", help="annotations alone, as for a re-segmentation"
+    )
+    pull.add_argument(
+        "--watch",
+        action="store_true",
+        help="pull all jobs in --state by themselves, whenever they change, until stopped",
+    )
+    pull.add_argument(
+        "--state",
+        choices=("new", "in progress", "completed", "rejected"),
+        default="completed",
+        help="with --watch: of which jobs (default: completed)",
+    )
+    pull.add_argument(
+        "--stage",
+        choices=("annotation", "validation", "acceptance"),
+        help="with --watch: of which jobs (default: any)",
+    )
+    pull.add_argument(
+        "--every",
+        type=_whole(MOST_SECONDS, least=1),
+        default=60,
+        metavar="SECONDS",
+        help="with --watch: how often to look (default: 60)",
+    )
+
+    push = verbs.add_parser(
+        "push",
+        help="put a result into its job or task on the CVAT server of CVAT_URL",
+        description="Adds the masks that the job lacks. Refuses where somebody changed the job "
+        "since it was pulled, and their work would be replaced.",
+        epilog="Example: relay push 264_result.zip --job 264",
+    )
+    push.add_argument("result", type=Path, metavar="RESULT.zip", help="what we wrote for CVAT")
+    which = push.add_mutually_exclusive_group()
+    which.add_argument("--job", metavar="N", help="refuse a result that is of another job")
+    which.add_argument("--task", metavar="N", help="refuse a result that is of another task")
+    push.add_argument(
+        "--replace",
+        action="store_true",
+        help="put the result in the place of whatever is there, others' work included",
+    )
 
 
 def _add_threads(parser: argparse.ArgumentParser) -> None:
@@ -255,15 +313,15 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _whole(most: int) -> Callable[[str], int]:
+def _whole(most: int, least: int = 0) -> Callable[[str], int]:
     def read(raw: str) -> int:
         try:
             number = int(raw)
         except ValueError:
             number = -1
-        if not 0 <= number <= most:
+        if not least <= number <= most:
             raise argparse.ArgumentTypeError(
-                f"{one_line(raw, 40)!r} cannot be used: give a whole number from 0 to {most}"
+                f"{one_line(raw, 40)!r} cannot be used: give a whole number from {least} to {most}"
             )
         return number
 

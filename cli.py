@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+import cli_cvat
 import cli_keys
 import cli_models
 from arguments import build_parser
@@ -344,6 +345,8 @@ VERBS: dict[str, Callable[[argparse.Namespace, Settings], int]] = {
     "jobs": _jobs,
     "result": _result,
     "export": _export,
+    "pull": cli_cvat.pull,
+    "push": cli_cvat.push,
     "models": _models,
     "token": cli_keys.token,
     "audit": cli_keys.audit,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import ipaddress
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,6 +54,8 @@ class Settings:
     threads: int = 0  # CPU threads of a run; 0: all that the process may use
     compile: bool = False  # translate networks for this machine before they run
     ignore_labels: frozenset[str] = frozenset()
+    cvat_url: str = ""  # of a CVAT server to pull from and push to
+    cvat_token: str = field(default="", repr=False)  # an access token of that server
     debug: bool = False
     log_format: str = "text"
     limits: Limits = field(default_factory=Limits)
@@ -107,6 +110,8 @@ def load(env: Mapping[str, str] | None = None, dotenv: Path | None = None) -> Se
         compile=take("COMPILE", _flag, False, "true or false"),
         max_attempts=take("MAX_ATTEMPTS", _whole(1, 100), 4, "a whole number from 1 to 100"),
         ignore_labels=take("IGNORE_LABELS", _names, frozenset(), "label names, comma separated"),
+        cvat_url=take("CVAT_URL", str, "", "the address of a CVAT server"),
+        cvat_token=take("CVAT_TOKEN", str, "", "an access token of that server"),
         debug=take("DEBUG", _flag, False, "true or false"),
         log_format=take("LOG_FORMAT", _choice("text", "json"), "text", "text or json"),
         limits=Limits(
@@ -126,7 +131,27 @@ def load(env: Mapping[str, str] | None = None, dotenv: Path | None = None) -> Se
     )  # fmt: skip
     if settings.agent_key and len(settings.agent_key) < 16:
         raise SettingsError("AGENT_KEY is too short: use a secret of at least 16 characters.")
+    _require_cvat(settings)
     return settings
+
+
+def _require_cvat(settings: Settings) -> None:
+    """Values that may be secret, or hold one, are not repeated in the sentence."""
+    if settings.cvat_url:
+        try:
+            parts = urlsplit(settings.cvat_url)
+            sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            sound = False
+        if not sound or "@" in parts.netloc or parts.query or parts.fragment:
+            raise SettingsError(
+                "CVAT_URL cannot be used: give an address such as https://cvat.example.org, "
+                "without a name or password (the token goes into CVAT_TOKEN)."
+            )
+    if not re.fullmatch(r"[!-~]*", settings.cvat_token):
+        raise SettingsError(
+            "CVAT_TOKEN cannot be used: give the access token as CVAT showed it, without blanks."
+        )
 
 
 def _read_dotenv(file: Path) -> dict[str, str]:

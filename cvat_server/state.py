@@ -1,0 +1,167 @@
+"""What a job's annotations are at some moment, and what we remember of earlier moments.
+
+A *fingerprint* is a hash of all annotations without the numbers that the server gives them, so
+that saving anew what is there already changes nothing. An archive is known by its head, in which
+CVAT writes when it was made, and which a result takes over from its export to the letter.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from config import Settings
+from cvat_io.atomic import replacing
+from cvat_io.masks import tight
+from cvat_io.model import Mask, MaskShape, Meta
+from cvat_server.target import Target
+from jobs.locks import locked
+
+_MOST_PULLS = 50  # of one job that are remembered
+_KINDS = ("tags", "shapes", "tracks")
+
+MaskKey = bytes
+"""A mask's frame, label and pixels, hashed."""
+
+
+def fingerprint(annotations: Mapping[str, Any]) -> str:
+    """A hash of what was annotated, whatever the order and the server's own numbers."""
+    parts = sorted(
+        sha256(json.dumps([kind, _plain(item)], sort_keys=True).encode()).hexdigest()
+        for kind in _KINDS
+        for item in annotations.get(kind) or []
+    )
+    return sha256("".join(parts).encode()).hexdigest()
+
+
+def _plain(item: Any) -> Any:
+    """Without the numbers that the server gives out anew at every save."""
+    if isinstance(item, dict):
+        return {name: _plain(value) for name, value in item.items() if name != "id"}
+    return [_plain(each) for each in item] if isinstance(item, list) else item
+
+
+def mask_key(frame: int, label: str, mask: Mask) -> MaskKey | None:
+    """The same for masks of the same pixels, however they are written; None without a pixel."""
+    found = tight(mask)
+    if found is None:
+        return None
+    box = f"{frame}\0{label}\0{found.left}\0{found.top}\0{found.width}\0{found.height}\0"
+    return sha256(box.encode() + found.runs.astype("<i4").tobytes()).digest()
+
+
+def key_of(shape: MaskShape) -> MaskKey | None:
+    """The key of a mask of an archive."""
+    return mask_key(shape.frame, shape.label, shape.mask)
+
+
+@dataclass(frozen=True, slots=True)
+class OnServer:
+    """What the server holds: the fingerprint of all, the keys of its masks, and what else.
+
+    `others`: how many tags, tracks and shapes that are no masks, and their fingerprint.
+    """
+
+    fingerprint: str
+    masks: frozenset[MaskKey]
+    tags: int
+    others: tuple[int, str]
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is annotated."""
+        return not self.masks and not self.others[0]
+
+
+def on_server(
+    annotations: Mapping[str, Any], labels: Mapping[int, str], meta: Meta, first: int
+) -> OnServer:
+    """Sum up annotations as the API gives them.
+
+    `labels`: names by number. `first`: the number of the job's first frame in its task; the API
+    counts a task's frames from 0 without their step, files count the source's.
+    """
+    keys = set()
+    shapes = annotations.get("shapes") or []
+    rest = [shape for shape in shapes if shape.get("type") != "mask"]
+    others = {**annotations, "shapes": rest}
+    for shape in shapes:
+        if shape.get("type") != "mask":
+            continue
+        frame = meta.start_frame + (int(shape["frame"]) - first) * meta.step
+        label = labels.get(int(shape["label_id"]), "")
+        keys.add(_api_key(frame, label, shape["points"]))
+    return OnServer(
+        fingerprint=fingerprint(annotations),
+        masks=frozenset(keys),
+        tags=len(annotations.get("tags") or []),
+        others=(sum(len(others.get(kind) or []) for kind in _KINDS), fingerprint(others)),
+    )
+
+
+def _api_key(frame: int, label: str, points: list[float]) -> MaskKey:
+    *runs, left, top, right, bottom = (int(value) for value in points)
+    width, height = right - left + 1, bottom - top + 1
+    mask = Mask(left, top, width, height, np.array(runs, dtype=np.int32))
+    sound = min(left, top, *runs) >= 0 and min(width, height) > 0 and sum(runs) == width * height
+    key = mask_key(frame, label, mask) if sound else None
+    # A damaged or empty mask is nobody's twin, and somebody's work all the same.
+    return key or sha256(f"{frame}\0{label}\0{points}".encode()).digest()
+
+
+@dataclass(slots=True)
+class Memory:
+    """What we remember of one job or task.
+
+    `pulls`: the fingerprint of the annotations that an archive was made of, by the hash of the
+    archive's head. `pushed`: the fingerprint after our last push, "" before the first. `seen`: the
+    server's time of the last change when we last pulled or pushed.
+    """
+
+    pulls: dict[str, str] = field(default_factory=dict)
+    pushed: str = ""
+    seen: str = ""
+
+
+def head_of(meta: Meta) -> str:
+    """By what an archive is known."""
+    return sha256(meta.xml).hexdigest()
+
+
+class Memories:
+    """The memories of one server, in files of DATA_DIR/cvat."""
+
+    def __init__(self, settings: Settings) -> None:
+        server = sha256(settings.cvat_url.rstrip("/").encode()).hexdigest()[:12]
+        self._folder = settings.data_dir / "cvat" / server
+
+    def read(self, target: Target) -> Memory:
+        """What is remembered; an empty memory where there is none, or a damaged one."""
+        try:
+            found = json.loads(self._file(target).read_text(encoding="utf-8"))
+            pulls = {str(head): str(value) for head, value in found["pulls"].items()}
+            return Memory(pulls, str(found["pushed"]), str(found["seen"]))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return Memory()
+
+    @contextmanager
+    def changing(self, target: Target) -> Iterator[Memory]:
+        """The memory, to change it; it is written when the block ends well."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with locked(self._folder / "turn.lock", wait=True):
+            memory = self.read(target)
+            yield memory
+            kept = list(memory.pulls.items())[-_MOST_PULLS:]
+            told = {"pulls": dict(kept), "pushed": memory.pushed, "seen": memory.seen}
+            with replacing(self._file(target)) as file:
+                file.write(json.dumps(told).encode())
+
+    def _file(self, target: Target) -> Path:
+        return self._folder / f"{target.kind}-{target.number}.json"
