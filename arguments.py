@@ -57,9 +57,27 @@ def build_parser() -> argparse.ArgumentParser:
     _add_run_options(track)
 
     check = verbs.add_parser(
-        "check", help="say what an export holds and whether it can be tracked; writes nothing"
+        "check",
+        help="say what an export holds and whether it can be tracked, or what CVAT will do with a "
+        "result; writes nothing",
+        epilog="Example: relay check --result 264_result.zip --export 264.zip",
     )
-    check.add_argument("export", type=Path, metavar="EXPORT.zip", help="what CVAT exported")
+    check.add_argument(
+        "export", type=Path, nargs="?", metavar="EXPORT.zip", help="what CVAT exported"
+    )
+    check.add_argument(
+        "--result",
+        type=Path,
+        metavar="RESULT.zip",
+        help="say what CVAT will keep, drop or refuse of this archive (or .xml) as 'CVAT 1.1'",
+    )
+    check.add_argument(
+        "--export",
+        type=Path,
+        dest="export_for",
+        metavar="EXPORT.zip",
+        help="of the job that the result is for (default: what the result itself says of its job)",
+    )
 
     serve = verbs.add_parser("serve", help="start the web dashboard and API")
     serve.add_argument("--host", help="address to listen on (default: HOST, else 127.0.0.1)")

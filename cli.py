@@ -1,7 +1,8 @@
 """The `relay` command. Every verb is a thin call into the rooms below.
 
 Contract (stable): exit 0 done; 2 the input or the usage is at fault (exactly one line on stderr
-that says what and what to do); 1 our fault. Rooms are imported inside the verbs, so that
+that says what and what to do); 1 our fault (or, of `relay check --result` with nothing on stderr,
+that CVAT would not keep all). Rooms are imported inside the verbs, so that
 `relay --help` is instant and a web host without the GPU stack can still serve.
 """
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from jobs.views import RunOptions
 
 DONE, OUR_FAULT, INPUT_FAULT, INTERRUPTED = 0, 1, 2, 130
+NOT_ALL_KEPT = 3  # of `relay check --result` alone, with nothing on stderr
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -134,10 +136,23 @@ def _track(options: argparse.Namespace, settings: Settings) -> int:
         f"{options.out}: {report['frames_tracked']} of {report['frames_total']} frames tracked, "
         f"{report['objects']} objects, {report['frames_per_second']:.1f} frames/s."
     )
+    growth = report["growth"]
+    expected = growth["expected_iou"]
+    say(
+        f"{growth['human_frames']} frames by hand became {growth['labelled_frames']} labelled "
+        f"frames ({growth['ratio']:.1f} times as many)"
+        + ("." if expected is None else f", expected IoU {expected:.2f}.")
+    )
     return DONE
 
 
 def _check(options: argparse.Namespace, settings: Settings) -> int:
+    if options.result is not None:
+        return _foresee(options, settings)
+    if options.export_for is not None:
+        raise InputError("--export says which job a result is for: give --result RESULT.zip too.")
+    if options.export is None:
+        raise InputError("Nothing to check: give EXPORT.zip, or --result RESULT.zip.")
     from cvat_io.check import inspect, require_trackable
     from cvat_io.describe import describe
 
@@ -147,6 +162,24 @@ def _check(options: argparse.Namespace, settings: Settings) -> int:
     require_trackable(inspection)
     print("This export can be tracked.")
     return DONE
+
+
+def _foresee(options: argparse.Namespace, settings: Settings) -> int:
+    """Say what CVAT will do with a result."""
+    from cvat_io.forecast import Fate
+    from cvat_io.preflight import describe_forecast, foresee, require_taken
+
+    if options.export is not None:
+        raise InputError("Give EXPORT.zip behind --export where --result is checked.")
+    job, forecast = foresee(options.result, options.export_for, settings.limits)
+    for line in describe_forecast(job, forecast):
+        print(line)
+    require_taken(options.result, forecast)
+    if forecast.fate is Fate.NOTED:
+        print("CVAT will keep all of it.")
+        return DONE
+    print("CVAT will take it, but not all of it as it is.")
+    return NOT_ALL_KEPT
 
 
 def _serve(options: argparse.Namespace, settings: Settings) -> int:

@@ -44,7 +44,7 @@ def main() -> int:
     parser.add_argument("--variant", required=True, choices=sorted(VARIANTS))
     parser.add_argument("--overrides", type=Path, help="arrays that replace generated ones")
     parser.add_argument("--gap", type=int, help="frames between long-term memories")
-    parser.add_argument("--max-len", type=int, default=9999, help="long-term memories at most")
+    parser.add_argument("--max-len", type=_positive, default=9999, help="most long-term memories")
     parser.add_argument("--clip", type=Path, required=True)
     parser.add_argument("--feed", help="array of the clip to update the memory with")
     parser.add_argument("--out", type=Path, required=True)
@@ -72,6 +72,13 @@ def main() -> int:
             f" {busy / len(frames):.2f} CPU s a frame, {torch.get_num_threads()} threads"
         )
     return 0
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("give at least 1")
+    return number
 
 
 def golden_network(variant: str, overrides: Path | None = None) -> DeAOT:

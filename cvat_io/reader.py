@@ -54,7 +54,7 @@ class Export:
         self.path = path
         self._archive = archive
         self._where = where
-        self.meta = _read_meta(self.source(), where)
+        self.meta = _require_meta(self.source(), where)
         self.images: dict[int, str] = {}
         self.notices: tuple[str, ...] = ()
         if archive is None:
@@ -137,7 +137,7 @@ def open_export(path: Path, limits: Limits) -> Export:
     its shapes are sound turns out in `Export.tracks`, whether it can be tracked in
     `cvat_io.check`.
     """
-    archive = _open_archive(path, limits)
+    archive = open_archive(path, limits)
     try:
         if archive is not None and ANNOTATIONS not in archive.entries:
             raise other_archive(archive)
@@ -181,8 +181,8 @@ def _ignore(oddity: Oddity, frame: int, track: str) -> None:
     """Hear of an oddity and go on."""
 
 
-def _open_archive(path: Path, limits: Limits) -> Archive | None:
-    """Open a zip; None when the file is a bare XML document."""
+def open_archive(path: Path, limits: Limits) -> Archive | None:
+    """Open a zip; None when the file is a bare XML document. Raises InputError for all else."""
     try:
         with path.open("rb") as file:
             begin = file.read(512)
@@ -208,8 +208,22 @@ def _open_archive(path: Path, limits: Limits) -> Archive | None:
     )
 
 
-def _read_meta(source: Source, where: str) -> Meta:
-    """Read the head, and look at what stands behind it: tracks or images."""
+def _require_meta(source: Source, where: str) -> Meta:
+    meta = read_meta(source, where)
+    if meta is None:
+        raise InputError(
+            f"{where} has no head (<meta>) before its first track: export the task or the job "
+            'again as "CVAT for video 1.1".'
+        )
+    return meta
+
+
+def read_meta(source: Source, where: str, *, images_too: bool = False) -> Meta | None:
+    """Read the head, None where there is none before the first track; `source` is closed.
+
+    Raises InputError for a head that is not sound and, unless `images_too`, where images stand
+    behind it instead of tracks.
+    """
     meta = None
     source = Metered(
         source,
@@ -219,21 +233,16 @@ def _read_meta(source: Source, where: str) -> Meta:
     )
     try:
         for event, element, depth in events(source, where):
-            if event == "start" and depth == 2 and element.tag == "image":
-                raise images_format(where)
-            if event == "start" and depth == 2 and element.tag == "track":
+            if event == "start" and depth == 2 and element.tag in ("track", "image"):
+                if element.tag == "image" and not images_too:
+                    raise images_format(where)
                 break
             if event == "end" and depth == 2:
                 if element.tag == "meta" and meta is None:
                     meta = element
                 else:
                     empty(element)
-        if meta is None:
-            raise InputError(
-                f"{where} has no head (<meta>) before its first track: export the task or the job "
-                'again as "CVAT for video 1.1".'
-            )
-        return parse_meta(meta, where)
+        return None if meta is None else parse_meta(meta, where)
     finally:
         source.close()
 

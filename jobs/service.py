@@ -6,6 +6,7 @@ Thread-safe. Methods raise InputError (NotFoundError, ConflictError) with the se
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,6 +19,7 @@ from jobs import audit, broker, store, store_runs, store_views, updates
 from jobs.db import open_database
 from jobs.figures import Figures
 from jobs.files import JobFiles, has_frames, stamp_of
+from jobs.growth import read_growth
 from jobs.models import ASSEMBLE, LEARN, Job, Run, Span
 from jobs.plan import RunInputs, plan_run
 from jobs.queue import Waker
@@ -90,7 +92,12 @@ class Jobs:
     def job(self, job_id: str) -> JobDetail:
         """One job with its history. Raises NotFoundError."""
         with self.database.read() as session:
-            return store_views.job_detail(session, job_id)
+            detail = store_views.job_detail(session, job_id)
+        published = next((run for run in detail.runs if run.number in detail.job.results), None)
+        if published is None:
+            return detail
+        report = self.files.report(job_id, published.revision, published.number)
+        return replace(detail, growth=read_growth(report, published.number))
 
     def workers(self) -> tuple[WorkerView, ...]:
         """Workers that reported lately."""

@@ -241,13 +241,34 @@ class JobView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GrowthView:
+    """How many labelled frames a person's frames became, in the published result of `run`.
+
+    `human_frames`: key frames. `labelled_frames`: frames with a mask whose label is not ignored,
+    key frames among them. `ratio`: labelled frames for each human frame. `expected_iou`: the mean
+    of 1 - divergence over the frames and objects that the run computed, in [0, 1]; None where it
+    computed none. It is not calibrated: how close it comes to a true IoU is not yet measured.
+    """
+
+    run: int
+    human_frames: int
+    labelled_frames: int
+    ratio: float
+    expected_iou: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobDetail:
-    """One job with its history: revisions and runs newest first, the log oldest first."""
+    """One job with its history: revisions and runs newest first, the log oldest first.
+
+    `growth`: of the newest published result; None before there is one.
+    """
 
     job: JobView
     revisions: tuple[RevisionView, ...]
     runs: tuple[RunView, ...]
     log: tuple[EventView, ...]
+    growth: GrowthView | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from demo.clip import make_clip
 from demo.sample import write_sample
@@ -148,12 +149,12 @@ def test_a_wrong_file_is_refused_before_anything_runs(relay, folder: Path, sampl
 
 def test_a_pinned_file_that_changed_is_refused(relay, folder: Path, sample: Path) -> None:
     file = folder / "DeAOTT_PRE_YTB_DAV.pth"
-    file.write_bytes(b"PK\x03\x04 some weights")
+    torch.save({"some": torch.zeros(9)}, file)
     done = relay("models", "get", "deaot-t")
     assert done.returncode == 0, done.stderr
     assert f"No SHA-256 of {file.name} is published: " in done.stdout
     assert " is pinned from now on." in done.stdout
-    file.write_bytes(b"PK\x03\x04 other weights")
+    torch.save({"other": torch.ones(9)}, file)
     track = ("track", sample, "--out", sample.with_name("r.zip"), "--engine", "deaot-t")
     assert "is not the file that was pinned on first use" in refusal(relay(*track))
 

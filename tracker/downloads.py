@@ -12,7 +12,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -52,16 +52,17 @@ def _get_file(one: Model, target: Path, tell: Progress) -> None:
     part = target.with_name(target.name + ".part")
     tag = target.with_name(target.name + ".part.tag")  # which version of the file `part` is of
     _require_room(one, target.parent, _size_of(part))
-    failed = 0
+    failed, most = 0, _size_of(part)
     while True:
-        before = _size_of(part)
         try:
             _continue(one, part, tag, tell)
             break
         except _BrokenOffError as exc:
-            failed = 0 if _size_of(part) > before else failed + 1
+            failed = 0 if _size_of(part) > most else failed + 1
+            most = max(most, _size_of(part))
             if failed >= (_TRIES if _size_of(part) else 1):
-                raise _not_reached(one, _size_of(part)) from exc
+                goes_on = bool(one.sha256 or (tag.is_file() and tag.read_text()))
+                raise _not_reached(one, _size_of(part) if goes_on else 0) from exc
             time.sleep(_PAUSE_SECONDS * failed)
     try:
         by_hand = f"nothing was kept; get {models.files_of(one)} by hand into {target.parent}"
@@ -117,10 +118,15 @@ def _continue(one: Model, part: Path, tag: Path, tell: Progress) -> None:
             resumed = answer.status_code == httpx2.codes.PARTIAL_CONTENT
             if resumed and not answer.headers.get("content-range", "").startswith(f"bytes {have}-"):
                 raise _refused(one, "gives another part than was asked for")
+            if resumed and version and _version(answer.headers) not in {"", version}:
+                part.unlink()
+                raise _BrokenOffError("the file has changed there")
             have = have if resumed else 0
             length = int(answer.headers.get("content-length", 0))
             total = have + length if length else 0
-            tag.write_text(_version(answer.headers.get("etag", "")))
+            if not resumed:
+                part.write_bytes(b"")  # first: the tag must never be of other bytes
+            tag.write_text(_version(answer.headers))
             with part.open("ab" if resumed else "wb") as file:
                 tell(have, total)
                 for block in answer.iter_raw():
@@ -135,8 +141,12 @@ def _continue(one: Model, part: Path, tag: Path, tell: Progress) -> None:
         raise _refused(one, f"cannot be asked ({exc})") from exc
 
 
-def _version(etag: str) -> str:
-    return "" if etag.startswith("W/") else etag  # a weak one may stand for other bytes
+def _version(headers: Mapping[str, str]) -> str:
+    """What tells a file's versions apart: a strong tag, else when it was changed, else ""."""
+    etag = headers.get("etag", "")
+    if etag and not etag.startswith("W/"):  # a weak one may stand for other bytes
+        return etag
+    return headers.get("last-modified", "")
 
 
 def _get_repository(one: Model, target: Path) -> None:

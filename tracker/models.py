@@ -6,6 +6,7 @@ what has none is pinned on first use (`tracker.pins`). Nothing here loads a netw
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -133,6 +134,8 @@ def check(name: str) -> tuple[pins.Checked, ...]:
         names = sorted(p.name for p in path.iterdir() if p.suffix in {".json", ".safetensors"})
         return tuple(pins.check(folder(), f"{one.file}/{n}", again=again) for n in names)
     refuse_wrong(one, path, str(path), again)
+    if not one.sha256 and not pins.is_pinned(folder(), one.file):
+        _refuse_unreadable(path, again)
     return (pins.check(folder(), one.file, sha256=one.sha256, again=again),)
 
 
@@ -155,6 +158,29 @@ def refuse_wrong(one: Model, path: Path, shown: str, do: str) -> None:
         raise InputError(
             f"{shown} has {size:,} bytes, the weights of {one.name} have {one.size:,}: {do}."
         )
+    if start.startswith(b"PK"):
+        _refuse_broken_zip(path, size, shown, do)
+
+
+def _refuse_broken_zip(path: Path, size: int, shown: str, do: str) -> None:
+    """Raise InputError where a file of torch.save is cut short, or would unpack to more."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(info.file_size for info in archive.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as exc:
+        raise InputError(f"{shown} is not whole, or it is damaged: {do}.") from exc
+    if unpacked > size:
+        raise InputError(f"{shown} is packed, as no published weights are: {do}.")
+
+
+def _refuse_unreadable(path: Path, do: str) -> None:
+    """Raise InputError where a file is no weights to the end: it must not be pinned then."""
+    import torch  # on use: listing the models must not need it
+
+    try:
+        torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as exc:  # whatever a damaged file makes of a reader
+        raise InputError(f"{path} is not whole, or it is damaged: {do}.") from exc
 
 
 def files_of(one: Model) -> str:

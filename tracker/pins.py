@@ -80,6 +80,11 @@ def check(folder: Path, name: str, *, sha256: str = "", again: str) -> Checked:
     return Checked(path, digest, first)
 
 
+def is_pinned(folder: Path, name: str) -> bool:
+    """Whether the file `name` in `folder` has a hash that it is compared with."""
+    return name in _read(folder) or folder / name in _known
+
+
 def digest_of(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal digits; raises OSError."""
     digest = hashlib.sha256()
@@ -93,10 +98,13 @@ def _read(folder: Path) -> dict[str, _Pin]:
     path = folder / FILE
     try:
         stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return {name: _Pin(**values) for name, values in stored.items()}
+        pins = {name: _Pin(**values) for name, values in stored.items()}
+        if not all(isinstance(pin.sha256, str) for pin in pins.values()):
+            raise TypeError("a hash is a text")
+        return pins
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, TypeError, AttributeError) as exc:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as exc:
         raise InputError(
             f"{path} cannot be read: delete it, and the weights that are here are pinned anew."
         ) from exc

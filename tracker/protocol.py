@@ -64,6 +64,6 @@ class Propagator(Protocol):
     def remember(self, image: Image, labels: LabelMap) -> None:
         """Take `labels` as the state at `image` (a correction, a further key frame, a restart).
 
-        `image` is the frame that was given last, or the one after it.
+        `image` is the frame that was stepped to last, or the one after the frame given last.
         """
         ...

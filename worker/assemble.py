@@ -112,6 +112,7 @@ def assemble(
             seconds=round(seconds, 3),
             frames_per_second=round(builder.tracked / seconds, 3),
             learning_seconds=round(learning_seconds, 3),
+            growth=log.growth(len(plan.key_frames), builder.labelled),
             stages={stage: round(times[stage], 3) for stage in STAGES},
             spans=[_span_time(span, span_files[span.ordinal]) for span in plan.spans],
         )

@@ -134,6 +134,8 @@ def _segmented(prompt: Prompt, looks: Segmenter, height: int, width: int) -> NDA
     left, top, right, bottom = max(left, 0.0), max(top, 0.0), min(right, width), min(bottom, height)
     # Segmenters count from the middle of the first pixel, CVAT from its corner.
     box = np.array([left, top, right, bottom], dtype=np.float32) - np.float32(0.5)
+    if not (box[:2] < box[2:]).all():
+        raise prompt.without_pixels()
     answer = looks.predict(box=box).mask
     margin = max(_LEAST_MARGIN, _MARGIN * max(right - left, bottom - top))
     inside = (

@@ -21,6 +21,21 @@ class SpanTime(TypedDict):
     seconds: float
 
 
+class Growth(TypedDict):
+    """What the frames of a human became.
+
+    `human_frames`: key frames. `labelled_frames`: frames of the result with a mask that is not
+    ignored, key frames among them. `ratio`: labelled frames for each human frame. `expected_iou`:
+    the mean of 1 - divergence over computed frames and objects (those that have a mask), in [0, 1],
+    until it is calibrated; None where nothing was computed.
+    """
+
+    human_frames: int
+    labelled_frames: int
+    ratio: float
+    expected_iou: float | None
+
+
 class Report(TypedDict):
     """What REPORT.json holds, besides `divergence`: [{frame, object, score, label}].
 
@@ -38,6 +53,7 @@ class Report(TypedDict):
     seconds: float
     frames_per_second: float
     learning_seconds: float
+    growth: Growth  # before the lists: `jobs.growth` reads only the beginning
     stages: dict[str, float]
     spans: list[SpanTime]
 
@@ -48,6 +64,8 @@ class DivergenceLog:
     def __init__(self) -> None:
         self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
         self._empty = True
+        self._count = 0
+        self._total = 0.0
 
     def add(
         self, frame: int, number: int, label: str, score: float, *, refined: bool = False
@@ -61,6 +79,18 @@ class DivergenceLog:
             entry["refined"] = True
         self._file.write((b"\n" if self._empty else b",\n") + b"    " + _json(entry))
         self._empty = False
+        self._count += 1
+        self._total += score
+
+    def growth(self, human_frames: int, labelled_frames: int) -> Growth:
+        """What so many human frames became, with the expected IoU of what was noted so far."""
+        expected = 1.0 - self._total / self._count if self._count else None
+        return Growth(
+            human_frames=human_frames,
+            labelled_frames=labelled_frames,
+            ratio=round(labelled_frames / human_frames, 3) if human_frames else 0.0,
+            expected_iou=None if expected is None else round(expected, 4),
+        )
 
     def write_report(self, path: Path, report: Report) -> None:
         """Write REPORT.json: `report`, then what was collected."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from config import Limits
 from cvat_io.check import inspect, require_trackable
 from cvat_io.describe import describe
 from cvat_io.model import MaskShape
+from cvat_io.preflight import describe_forecast, foresee
 from cvat_io.reader import open_export
 from cvat_io.result import read_note, write_result
 from cvat_io.verify import verify_result
@@ -26,6 +28,9 @@ def judge(path: Path) -> str:
     Raises whatever is neither: that is a crash.
     """
     read_note(path)
+    with contextlib.suppress(InputError):
+        for line in describe_forecast(*foresee(path, None, LIMITS)):
+            assert line.isprintable(), line
     try:
         _read(path)
     except InputError as exc:

@@ -23,6 +23,7 @@ class Publisher:
     cut_after: int | None = None  # bytes of one answer, then the connection ends
     ranges: bool = True
     etag: str = '"first"'
+    changed: str = ""  # when the files were changed, as HTTP says it
     kind: str = "application/octet-stream"
     status: int = 0  # of every answer, where it is not 0
     gated: bool = False  # as Hugging Face refuses who has not accepted a licence
@@ -93,8 +94,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(404, b"no such file")
             return
         content = me.given.get(path, me.files[path])
-        headers = {"ETag": me.etag, "X-Repo-Commit": "c0ffee", "Content-Type": me.kind}
-        stale = self.headers.get("If-Range", me.etag) != me.etag
+        headers = {"X-Repo-Commit": "c0ffee", "Content-Type": me.kind}
+        headers |= {"ETag": me.etag} if me.etag else {}
+        headers |= {"Last-Modified": me.changed} if me.changed else {}
+        version = me.etag or me.changed
+        stale = self.headers.get("If-Range", version) != version
         if not wanted or not me.ranges or stale:
             self._send(200, content, headers)
             return

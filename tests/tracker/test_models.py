@@ -6,21 +6,32 @@ A real web server stands in for the publishers; the files are small, and begin a
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
+import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
 import pytest
+import torch
 
 from errors import InputError
 from tests.helpers.publisher import Publisher, publishing
 from tracker import downloads, models, pins
 from tracker.models import Model
 
-CONTENT = b"PK\x03\x04" + bytes(range(256)) * 2000
+
+def saved(tensor: torch.Tensor) -> bytes:
+    """A file of weights as published ones are."""
+    file = io.BytesIO()
+    torch.save({"state_dict": {"weight": tensor}}, file)
+    return file.getvalue()
+
+
+CONTENT = saved(torch.arange(128_000, dtype=torch.float32))
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
@@ -135,6 +146,53 @@ def test_a_server_that_cannot_resume_gives_it_from_the_start(
     assert (folder / "net.pth").read_bytes() == CONTENT
 
 
+def test_a_server_that_only_knows_when_a_file_changed_is_gone_on_with(
+    net: Model, folder: Path, server: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    know(monkeypatch, replace(net, sha256="", exact=False))
+    server.etag, server.changed = "", "Sat, 21 Nov 2026 10:00:00 GMT"
+    server.cut_after = 200_000
+    downloads.get("net")
+    assert (folder / "net.pth").read_bytes() == CONTENT
+    assert [wanted for _, wanted in server.asked[:2]] == ["", "bytes=200000-"]
+
+
+def test_a_server_that_tells_no_versions_apart_promises_nothing(
+    net: Model, folder: Path, server: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    know(monkeypatch, replace(net, sha256="", exact=False))
+    server.etag, server.cut_after = "", 200_000
+    assert "goes on from there" not in refusal()
+    assert len(server.asked) < 10
+
+
+def test_half_a_file_is_never_pinned(
+    net: Model, folder: Path, server: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    know(monkeypatch, replace(net, sha256="", exact=False))
+    folder.mkdir()
+    old = io.BytesIO()
+    torch.save({"w": torch.arange(9)}, old, _use_new_zipfile_serialization=False)
+    for half in (CONTENT[:300_000], old.getvalue()[:-8]):
+        (folder / "net.pth").write_bytes(half)
+        with pytest.raises(InputError, match="is not whole, or it is damaged"):
+            models.check("net")
+        assert not (folder / pins.FILE).exists()
+    (folder / "net.pth").write_bytes(CONTENT)
+    (checked,) = models.check("net")
+    assert checked.sha256 == SHA256
+
+
+def test_a_packed_file_is_refused_before_it_is_unpacked(net: Model, folder: Path) -> None:
+    folder.mkdir()
+    with zipfile.ZipFile(folder / "net.pth", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("net/data/0", bytes(10_000_000))
+    know_size = (folder / "net.pth").stat().st_size
+    assert know_size < 100_000
+    with pytest.raises(InputError, match="is packed, as no published weights are"):
+        models.refuse_wrong(replace(net, exact=False), folder / "net.pth", "it", "do")
+
+
 def test_a_part_of_another_version_is_not_continued(
     net: Model, folder: Path, server: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,8 +208,11 @@ def test_a_part_of_another_version_is_not_continued(
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (CONTENT[:-1], "has 512,003 bytes, the weights of net have 512,004"),
-        (CONTENT[:-1] + b"x", "is not the published net.pth (another SHA-256)"),
+        (
+            CONTENT[:-1],
+            f"has {len(CONTENT) - 1:,} bytes, the weights of net have {len(CONTENT):,}",
+        ),
+        (CONTENT[:5000] + b"x" + CONTENT[5001:], "is not the published net.pth (another SHA-256)"),
         (b"%PDF" + CONTENT[4:], "is no file of network weights"),
         (b"\n<!doctype html>" + CONTENT, "is a web page, not the weights of net"),
     ],

@@ -58,7 +58,7 @@ def test_an_engine_that_was_asked_for_is_not_told_of_again(
     [
         (None, "The weights of deaot-t are not here: run `relay models get deaot-t`, or put"),
         (b"<html>", "is a web page, not the weights of deaot-t: delete it and run"),
-        (b"PK\x03\x04", "is not a file of network weights, or it is damaged"),
+        (b"PK\x03\x04", "is not whole, or it is damaged: delete it and run"),
     ],
 )
 def test_a_run_without_the_right_weights_fails_with_one_sentence(

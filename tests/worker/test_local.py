@@ -237,6 +237,7 @@ def test_the_report_says_all_that_was_promised(tmp_path):
         "seconds",
         "frames_per_second",
         "learning_seconds",
+        "growth",
         "stages",
         "spans",
         "divergence",

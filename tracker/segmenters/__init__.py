@@ -33,8 +33,14 @@ def require(name: str) -> None:
     if name not in names():
         known = ", ".join(names())
         raise InputError(f"There is no segmenter named {name!r}: use one of {known}.")
-    if name != BUILTIN:
-        models.check(name)
+    if name == BUILTIN:
+        return
+    if not models.model(name).runnable:
+        raise InputError(
+            f"The segmenter {name} needs the package {models.model(name).library}: install it with "
+            "`pip install 'mask-relay[worker]'` or, in a checkout, `make setup`."
+        )
+    models.check(name)
 
 
 def make(name: str, device: str = "cpu", cache: Embeddings | None = None) -> Segmenter:

@@ -131,6 +131,22 @@ def test_every_named_intermediate(variant: str) -> None:
             hook.remove()
 
 
+def test_labels_beyond_the_known_objects_are_remembered_alike_in_batches_of_any_size() -> None:
+    """A mask that is fed may hold labels that nobody gave before: they have channels too."""
+    frames, ids = golden.clip("many")
+    found = []
+    for together in (1, 4):
+        tracker = Tracker(golden.network("DeAOTT"), Memories(gap=1, together=together))
+        fed = ids.copy()
+        fed[1:][fed[1:] == 0] = 15
+        out, _ = follow(tracker, frames[:3], ids, fed)
+        found.append(out["logits.t2"])
+    np.testing.assert_allclose(found[0], found[1], rtol=0, atol=golden.TOLERANCE)
+    tracker = Tracker(golden.network("DeAOTT"), Memories(gap=1))
+    out, _ = follow(tracker, frames[:3], ids, ids)
+    assert np.abs(out["logits.t2"] - found[0]).max() > 0.05
+
+
 def test_groups_are_merged_as_published() -> None:
     """Softmax in each group, background the product, probabilities as logits."""
     expected = golden.expected("DeAOTT")

@@ -171,8 +171,14 @@ def test_what_fits_nowhere_is_said_in_a_sentence() -> None:
         raise torch.OutOfMemoryError("there is no room")
 
     network.encoder.register_forward_pre_hook(refuse)
-    with pytest.raises(InputError, match=r"DeAOTT does not fit .* choose a smaller engine"):
+    with pytest.raises(InputError, match="does not fit into this machine's memory in any way"):
         DeAOTPropagator(lambda device: network, Power(), FEW).start(*FRAMES[0])
+
+
+def test_a_key_frame_stays_even_where_one_memory_is_all_there_is() -> None:
+    one = Memories(gap=1, most=1, eviction=Eviction.KEEP_KEY_FRAMES)
+    never = follow(made(memories=Memories(gap=9999, most=1)), FRAMES[0][1])
+    assert all(map(same, follow(made(memories=one), FRAMES[0][1]), never))
 
 
 @pytest.mark.parametrize("eviction", list(Eviction))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tracker.propagators.deaot.propagation import Remembered
 
-_AT_ONCE = 16  # frames
+_AT_ONCE = 64  # frames
 
 
 class Eviction(StrEnum):
@@ -47,6 +47,8 @@ class Bank:
         if len(self._slots) < self._most:
             slot = len(self._slots)
             self._slots.append((self._written, given))
+        elif not given and self._all_given():
+            return  # a person's masks are worth more than the network's own
         else:
             slot = self._oldest()
             self._slots[slot] = self._written, given
@@ -63,6 +65,10 @@ class Bank:
             Remembered(keys[:count].flatten(0, 1)[None], values[:count].flatten(0, 1)[None])
             for keys, values in self._buffers
         ]
+
+    def _all_given(self) -> bool:
+        keeps = self._eviction is Eviction.KEEP_KEY_FRAMES
+        return keeps and all(given for _, given in self._slots)
 
     def _oldest(self) -> int:
         own = [slot for slot in self._slots if not slot[1]]

@@ -48,13 +48,14 @@ class DeAOT(nn.Module):
         maps = self.encoder(image)
         return maps, self.encoder_projector(maps.last).flatten(2).transpose(1, 2)
 
-    def identify(self, masks: Tensor, objects: int) -> Tensor:
-        """Who is where: label maps of groups, float (B, H, W) of 0 .. objects -> (B, N, 256).
+    def identify(self, masks: Tensor) -> Tensor:
+        """Who is where: label maps of groups, float (B, H, W) of 0 .. 10 -> (B, N, 256).
 
-        Labels are one-hot channels to the network. Those above `objects` are left out: they are
-        nowhere, and add exactly nothing.
+        Labels are one-hot channels to the network. Those above the largest that occurs are left
+        out on a processor: they add exactly nothing. A graphics card would have to be waited for.
         """
         bank = self.patch_wise_id_bank
+        objects = int(masks.max()) if masks.device.type == "cpu" else MOST
         labels = torch.arange(objects + 1, device=masks.device, dtype=masks.dtype)
         planes = (masks[:, None] == labels[:, None, None]).to(bank.weight.dtype)
         weight = bank.weight[:, : objects + 1]

@@ -32,9 +32,8 @@ def network_size(
 
     def aligned(side: int) -> int:
         scaled = int(scale * side)
-        if (scaled - odd) % CELL == 0:
-            return max(scaled, CELL + odd)
-        return max(int(np.around((scaled - odd) / CELL)) * CELL, CELL) + odd
+        cells = max(int(np.around((scaled - odd) / CELL)), 1 - odd)
+        return cells * CELL + odd
 
     return aligned(height), aligned(width)
 

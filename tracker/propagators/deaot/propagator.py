@@ -68,7 +68,10 @@ class DeAOTPropagator:
         self._memories = memories
         self._precision = precision
         self._fit = 0
-        self._take(FITS[0])
+        try:
+            self._take(FITS[0])
+        except torch.OutOfMemoryError as exc:
+            self._shrink(exc)
         self._numbers = np.zeros(0, dtype=np.uint16)  # of the network's objects 1, 2, ...
         self._count = 0  # largest number given so far
         self._size = 0, 0
@@ -113,27 +116,29 @@ class DeAOTPropagator:
 
     def _shrink(self, exc: torch.OutOfMemoryError) -> None:
         """Take the next smaller way to run. Raises InputError where there is none."""
-        self._fit += 1
-        if self._fit == len(FITS):
-            raise InputError(
-                f"{self.network.variant.name} does not fit into this machine's memory in any"
-                " way: choose a smaller engine (`relay models`)."
-            ) from exc
-        _LOG.warning(
-            "%s does not fit into the memory of %s: going on with %s",
-            self.network.variant.name,
-            self._device,
-            FITS[self._fit].words,
-        )
-        self._take(FITS[self._fit])
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        while True:
+            self._fit += 1
+            if self._fit == len(FITS):
+                raise InputError(
+                    "The engine does not fit into this machine's memory in any way: choose a "
+                    "smaller one (`relay models`)."
+                ) from exc
+            words = FITS[self._fit].words
+            _LOG.warning("%s is too small for it all: going on with %s", self._power.device, words)
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            try:
+                self._take(FITS[self._fit])
+            except torch.OutOfMemoryError as again:
+                exc = again
+            else:
+                return
 
     def step(self, image: Image) -> Step:
         """Carry the masks to `image`, the neighbour of the frame given last."""
         if self._last is None:
             raise RuntimeError("step() before start()")
-        with self._running():
+        with _in_words(), self._running():
             self._settle()
             self._look(image)
             if not len(self._numbers):
@@ -155,7 +160,7 @@ class DeAOTPropagator:
         if self._last is None:
             raise RuntimeError("remember() before start()")
         self._count = max(self._count, int(labels.max(initial=0)))
-        with self._running():
+        with _in_words(), self._running():
             if self._pending is None or not np.array_equal(image, self._last):
                 self._settle()
                 self._look(image)
@@ -219,3 +224,15 @@ class DeAOTPropagator:
             half = torch.autocast("cuda", precision)
         with working(self._power), torch.inference_mode(), half:
             yield
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    """What a device without memory says in the middle of a video, as a sentence."""
+    try:
+        yield
+    except torch.OutOfMemoryError as exc:
+        raise InputError(
+            "The graphics card's memory was taken by something else in the middle of the video: "
+            "start the run again when it is free, or choose a smaller engine (`relay models`)."
+        ) from exc

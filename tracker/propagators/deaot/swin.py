@@ -71,7 +71,8 @@ class _Stage(nn.Module):
     def _mask(self, x: Tensor) -> Tensor:
         """What shifted windows add to their logits, (windows, 49, 49); kept."""
         height, width = (-(-side // _WINDOW) * _WINDOW for side in x.shape[1:3])
-        if self._apart is None or self._apart[0] != (height, width):
+        kept = self._apart  # of whoever came last: other threads may use the network too
+        if kept is None or kept[0] != (height, width):
             region = torch.zeros(1, height, width, 1)
             cuts = (slice(0, -_WINDOW), slice(-_WINDOW, -_SHIFT), slice(-_SHIFT, None))
             for number, (rows, columns) in enumerate((r, c) for r in cuts for c in cuts):
@@ -79,8 +80,8 @@ class _Stage(nn.Module):
             tokens = _windows(region)[..., 0]
             same = tokens[:, :, None] == tokens[:, None, :]
             mask = torch.zeros(same.shape).masked_fill_(~same, _APART)
-            self._apart = (height, width), mask.to(x.device)
-        return self._apart[1]
+            self._apart = kept = (height, width), mask.to(x.device)
+        return kept[1]
 
 
 class _Block(nn.Module):

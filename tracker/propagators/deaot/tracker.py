@@ -165,7 +165,7 @@ class Tracker:
         for group in groups:
             own = labels - MOST * self._groups.index(group)
             masks.append(own.where((own > 0) & (own <= MOST), own.new_zeros(())))
-        return self._network.identify(torch.stack(masks), max(group.objects for group in groups))
+        return self._network.identify(torch.stack(masks))
 
     def _chunks(self, groups: Sequence[_Group]) -> Iterator[Sequence[_Group]]:
         """Groups that are computed at once."""

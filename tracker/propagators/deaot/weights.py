@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -67,7 +66,7 @@ def _read(path: Path) -> Mapping[str, Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as exc:
         raise InputError(f"{path} cannot be read: {exc.strerror or exc}.") from exc
-    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, KeyError) as exc:
+    except Exception as exc:  # whatever a damaged or hostile file makes of a reader
         raise InputError(
             f"{path} is not a file of network weights, or it is damaged. Get it again."
         ) from exc
@@ -77,4 +76,12 @@ def _read(path: Path) -> Mapping[str, Tensor]:
             break
     if not isinstance(content, Mapping):
         raise InputError(f"{path} holds no network weights. Get it again.")
-    return {name: w for name, w in content.items() if isinstance(w, Tensor)}
+    return {
+        name: w
+        for name, w in content.items()
+        if isinstance(name, str)
+        and isinstance(w, Tensor)
+        and w.layout is torch.strided
+        and w.device.type == "cpu"
+        and not w.is_complex()
+    }

@@ -28,7 +28,7 @@ class VideoModelPropagator:
 
     Its state depends on every frame since the key frame, by way of the memories. A successor calls
     `start` with the key frame and then `remember` with *every* frame that was done and its label
-    map, in order (`needs_every_frame`): each is computed again as `step` would, and where that
+    map, in order (`replays`): each is computed again as `step` would, and where that
     gives the same label map (it does on the same kind of machine) the state is equal to the bit.
     Otherwise the label map that was given wins.
 

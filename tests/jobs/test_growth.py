@@ -1,0 +1,50 @@
+"""Promise: the growth that a page shows is the report's, and a report without it does no harm."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from jobs.growth import read_growth
+from worker.report import DivergenceLog, Report
+
+
+def write(path: Path, *scores: float, human: int = 2, labelled: int = 7) -> None:
+    with DivergenceLog() as log:
+        for number, score in enumerate(scores):
+            log.add(number, 1, "car", score)
+        facts = Report(
+            engine="flow", device="cpu", frames_total=9, frames_tracked=5, objects=1, seconds=1.0,
+            frames_per_second=5.0, learning_seconds=0.0, growth=log.growth(human, labelled),
+            stages={}, spans=[],
+        )  # fmt: skip
+        log.write_report(path, facts)
+
+
+def test_it_is_what_the_report_says(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    write(path, 0.0, 0.5, 0.1)
+    growth = read_growth(path, 3)
+    assert growth is not None
+    assert (growth.run, growth.human_frames, growth.labelled_frames) == (3, 2, 7)
+    assert (growth.ratio, growth.expected_iou) == (3.5, 0.8)
+    divergence = json.loads(path.read_text())["divergence"]
+    assert growth.expected_iou == pytest.approx(1 - sum(d["score"] for d in divergence) / 3)
+
+
+def test_nothing_computed_is_no_perfect_score(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    write(path)
+    growth = read_growth(path, 1)
+    assert growth is not None
+    assert growth.expected_iou is None
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"growth": 1}', '{"growth": {"ratio": []}}', "\0"])
+def test_an_older_or_damaged_report_has_none(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "report.json"
+    assert read_growth(path, 1) is None
+    path.write_text(text)
+    assert read_growth(path, 1) is None
