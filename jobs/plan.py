@@ -145,8 +145,9 @@ def require_fit(options: RunOptions) -> None:
         )
     if options.refine and options.segmenter == BUILTIN_SEGMENTER:
         raise InputError(
-            "The option 'refine' needs a segmenter with published weights, since the built-in one "
-            "was measured to make masks worse: choose one with `segmenter` (see `relay models`)."
+            "Looking again at doubtful frames ('refine') needs a segmenter with published weights, "
+            "since the built-in one was measured to make masks worse: name another segmenter, one "
+            "that `relay models` says makes masks."
         )
 
 

@@ -19,6 +19,8 @@ import torch
 from demo.clip import make_clip
 from demo.sample import write_sample
 from tests.helpers.publisher import Publisher, publishing
+from tracker.propagators.deaot.network import DeAOT
+from tracker.propagators.deaot.variants import VARIANTS
 
 ROOT = Path(__file__).parents[1]
 REPOSITORY = "yonigozlan/EdgeTAM-hf/resolve/c0ffee/"
@@ -149,7 +151,10 @@ def test_a_wrong_file_is_refused_before_anything_runs(relay, folder: Path, sampl
 
 def test_a_pinned_file_that_changed_is_refused(relay, folder: Path, sample: Path) -> None:
     file = folder / "DeAOTT_PRE_YTB_DAV.pth"
-    torch.save({"some": torch.zeros(9)}, file)
+    torch.save(DeAOT(VARIANTS["DeAOTS"]).state_dict(), file)  # of another model: never pinned
+    assert "does not hold the weights of DeAOTT" in refusal(relay("models", "get", "deaot-t"))
+    assert not (folder / "pins.json").exists()
+    torch.save(DeAOT(VARIANTS["DeAOTT"]).state_dict(), file)
     done = relay("models", "get", "deaot-t")
     assert done.returncode == 0, done.stderr
     assert f"No SHA-256 of {file.name} is published: " in done.stdout

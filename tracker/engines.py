@@ -230,7 +230,7 @@ def _flow(name: str, power: Power, seed: int, learned: bytes | None) -> Propagat
 def _deaot(name: str, power: Power, seed: int, learned: bytes | None) -> Propagator:
     from tracker.propagators.deaot import make as make_deaot
 
-    return make_deaot(_VARIANTS[name], models.weights(name), power)
+    return make_deaot(VARIANTS[name], models.weights(name), power)
 
 
 def _transformers(name: str, power: Power, seed: int, learned: bytes | None) -> Propagator:
@@ -279,7 +279,7 @@ AUTO_ON_GPU = (
 """What "auto" takes on a GPU, best first. SAM's family has to be asked for by name: its cost grows
 with every object."""
 
-_VARIANTS = MappingProxyType(
+VARIANTS = MappingProxyType(
     {
         "deaot-r50-l": "R50_DeAOTL",
         "deaot-swinb-l": "SwinB_DeAOTL",

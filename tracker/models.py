@@ -135,7 +135,7 @@ def check(name: str) -> tuple[pins.Checked, ...]:
         return tuple(pins.check(folder(), f"{one.file}/{n}", again=again) for n in names)
     refuse_wrong(one, path, str(path), again)
     if not one.sha256 and not pins.is_pinned(folder(), one.file):
-        _refuse_unreadable(path, again)
+        _refuse_unreadable(one, path, again)
     return (pins.check(folder(), one.file, sha256=one.sha256, again=again),)
 
 
@@ -173,10 +173,18 @@ def _refuse_broken_zip(path: Path, size: int, shown: str, do: str) -> None:
         raise InputError(f"{shown} is packed, as no published weights are: {do}.")
 
 
-def _refuse_unreadable(path: Path, do: str) -> None:
-    """Raise InputError where a file is no weights to the end: it must not be pinned then."""
-    import torch  # on use: listing the models must not need it
+def _refuse_unreadable(one: Model, path: Path, do: str) -> None:
+    """Raise InputError where a file that is to be pinned is not whole, or another model's."""
+    # On use: listing the models must not need them.
+    import torch
 
+    from tracker.engines import VARIANTS
+
+    if one.name in VARIANTS:
+        from tracker.propagators.deaot.weights import load
+
+        load(VARIANTS[one.name], path)
+        return
     try:
         torch.load(path, map_location="cpu", weights_only=True)
     except Exception as exc:  # whatever a damaged file makes of a reader

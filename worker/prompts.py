@@ -30,7 +30,6 @@ from jobs.views import Prompts, RunOptions
 from tracker import segmenters
 from tracker.engines import Power
 from tracker.frames import ZipFrames
-from tracker.power import working
 from tracker.segmenters.protocol import Segmenter
 from worker.pipeline import SpanFrames, StageClock
 
@@ -63,6 +62,8 @@ def complete(
     if not copy.exists():
         keys = frozenset(plan.key_frames)
         prompts = [prompt for prompt in prompts_of(inputs) if prompt.like.frame in keys]
+        from tracker.power import working  # here: it brings PyTorch, which takes seconds
+
         with working(Power(threads=threads)):
             masks = _masks(inputs, prompts, make_segmenter, should_stop or _never)
         if masks is None:

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.engines import Power
-from tracker.power import working
 from tracker.protocol import Image, LabelMap, Step
 from tracker.segmenters.protocol import Mask, Segmenter
 
@@ -73,6 +72,8 @@ class Refiner:
         doubtful = [n for n in flagged.tolist() if _seen(n, forward) and _seen(n, backward)]
         if not doubtful:
             return decided
+        from tracker.power import working  # here: it brings PyTorch, which takes seconds
+
         with working(self._power):
             self._segmenter = self._segmenter or self._make()
             self._segmenter.set_image(self._read(frame))

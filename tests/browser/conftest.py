@@ -32,6 +32,7 @@ FLAGS = [
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    sync_api.expect.set_options(timeout=15_000)  # the machine may be busy with other tests
     if CHROMIUM is None:
         pytest.skip("no Chromium is installed: the pages are not looked at in a browser")
     with sync_api.sync_playwright() as playwright:

@@ -161,7 +161,7 @@ def test_a_killed_worker_is_replaced_and_nobody_can_tell(
     jobs: Jobs, settings: Settings, long_export: Path, tmp_path: Path
 ) -> None:
     job_id = receive(jobs, long_export)
-    jobs.start_run(job_id, QUICK)
+    jobs.start_run(job_id, FLOW)
     with worker(settings, "killed", tmp_path) as process:
         wait_for_frames(jobs, job_id, 0)
         process.kill()
@@ -171,7 +171,7 @@ def test_a_killed_worker_is_replaced_and_nobody_can_tell(
         wait_until(jobs, job_id, *ENDED)
     assert first_span(jobs, job_id).worker == "last"
     out = tmp_path / "local.zip"
-    track(long_export, out, options=QUICK, settings=settings, device="cpu")
+    track(long_export, out, options=FLOW, settings=settings, device="cpu")
     assert jobs.result(job_id).read_bytes() == out.read_bytes()
 
 

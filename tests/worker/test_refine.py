@@ -294,8 +294,9 @@ def test_a_run_that_was_stored_before_the_option_came_has_it_off() -> None:
 
 
 REFUSAL = (
-    "The option 'refine' needs a segmenter with published weights, since the built-in one was "
-    "measured to make masks worse: choose one with `segmenter` (see `relay models`)."
+    "Looking again at doubtful frames ('refine') needs a segmenter with published weights, since "
+    "the built-in one was measured to make masks worse: name another segmenter, one that `relay "
+    "models` says makes masks."
 )
 
 

@@ -15,7 +15,7 @@ from tracker.propagators.deaot.variants import VARIANTS
 _CONTAINERS = ("state_dict", "model")  # where a training program put the weights
 _PREFIX = "module."  # of names that were saved from several GPUs at once
 _COMPUTED = "relative_position_index"  # a table that the network makes itself
-_NAMED = 3  # names that a sentence lists before it counts
+_NAMED = 1  # names that a sentence lists before it counts
 
 
 def load(variant: str, path: Path) -> DeAOT:
@@ -33,8 +33,8 @@ def fill(network: DeAOT, weights: Mapping[str, Tensor], source: str) -> None:
     """Put `weights` into `network`, all of it; what it does not know is left out.
 
     Files hold surplus names in good faith (counters, the optimiser, a stage that nobody needs); one
-    that lacks a name, or has it in another shape, is of another model. `source` names the file in
-    the error. Raises InputError.
+    that lacks a name, has it in another shape, or has further layers, is of another model. `source`
+    names the file in the error. Raises InputError.
     """
     own = network.state_dict()
     found = {
@@ -44,7 +44,8 @@ def fill(network: DeAOT, weights: Mapping[str, Tensor], source: str) -> None:
     missing = [name for name in needed if name not in found]
     unlike = [n for n in needed if n in found and found[n].shape != own[n].shape]
     surplus = [name for name in found if name not in own]
-    if missing or unlike:
+    deeper = any(name.startswith("LSTT.") for name in surplus)  # a model of more layers
+    if missing or unlike or deeper:
         said = [
             f"{len(names)} {what} ({', '.join(names[:_NAMED])}{', …' * (len(names) > _NAMED)})"
             for names, what in (
