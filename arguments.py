@@ -286,8 +286,10 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         "--prompts",
         choices=tuple(str(kind) for kind in Prompts),
         default=Prompts.OFF,
-        help="turn rectangles or polygons that you drew into masks, where no mask is drawn; their "
-        "frames are then key frames (default: off)",
+        metavar="KIND",
+        help="off, polygons, boxes, or both as boxes,polygons: turn rectangles or polygons that "
+        "you drew into masks, where no mask is drawn; their frames are then key frames (default: "
+        "off)",
     )
     parser.add_argument(
         "--segmenter",

@@ -138,8 +138,9 @@ def _track(options: argparse.Namespace, settings: Settings) -> int:
     )
     growth = report["growth"]
     expected = growth["expected_iou"]
+    by_hand = "1 frame" if growth["human_frames"] == 1 else f"{growth['human_frames']} frames"
     say(
-        f"{growth['human_frames']} frames by hand became {growth['labelled_frames']} labelled "
+        f"{by_hand} by hand became {growth['labelled_frames']} labelled "
         f"frames ({growth['ratio']:.1f} times as many)"
         + ("." if expected is None else f", expected IoU {expected:.2f}.")
     )

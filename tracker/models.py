@@ -274,7 +274,7 @@ _MODELS = (
     ),
     _deaot(
         "deaot-l", "DeAOTL", "18elNz_wi9JyVBcIUYKhRdL08MA-FqHD5", 13.2,
-        "a GPU with little memory",
+        "a smaller deaot-r50-l",
     ),
     _deaot(
         "deaot-b", "DeAOTB", "1BHxsonnvJXylqHlZ1zJHHc-ymKyq-CFf", 13.2,
