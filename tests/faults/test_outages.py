@@ -22,14 +22,14 @@ from redis import Redis
 
 from bench.house import OPTIONS
 from bench.processes import wait_for
-from bench.synthetic import ENGINE, write_job
+from bench.synthetic import write_job
 from jobs import broker
 from jobs.queue import Waker, queue_name
 from jobs.service import Jobs
 from tests.faults.conftest import Place, in_lane, installation
 
 PAST_A_LEASE = 12.0  # seconds; a lease lasts for 10
-START = json.dumps({"engine": ENGINE}).encode()
+START = b"{}"  # the engine that the installation is set to
 
 
 @in_lane(installation)
