@@ -15,10 +15,11 @@ from config import Limits
 from cvat_io.masks import encode
 from cvat_io.model import MaskShape
 from errors import InputError
-from jobs.plan import RunInputs, RunPlan, SpanPlan, plan_run
+from jobs.plan import RunInputs, RunPlan, plan_run
 from jobs.views import Direction, KeyFrames, RunOptions
 from tests.helpers.clips import shapes_of, tiny_clip, write_clip
-from worker.compute import SpanOutcome, compute_span
+from tests.worker.spans import compute
+from worker.compute import compute_span
 from worker.spanfile import SpanFile
 
 
@@ -31,35 +32,6 @@ def inputs(export: Path, **options) -> RunInputs:
         engine="flow",
         ignore_labels=frozenset({"HUD"}),
         limits=Limits(),
-    )
-
-
-def compute(
-    given: RunInputs,
-    plan: RunPlan,
-    span: SpanPlan,
-    folder: Path,
-    *,
-    fence: int = 1,
-    stop_after: int | None = None,
-) -> SpanOutcome:
-    """Compute, and stop when asked the `stop_after`-th time."""
-    asked = 0
-
-    def should_stop() -> bool:
-        nonlocal asked
-        asked += 1
-        return asked == stop_after
-
-    return compute_span(
-        given,
-        plan,
-        span,
-        folder=folder,
-        fence=fence,
-        device="cpu",
-        on_progress=lambda done, total: None,
-        should_stop=should_stop,
     )
 
 

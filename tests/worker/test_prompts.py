@@ -6,7 +6,6 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import cli
@@ -16,62 +15,16 @@ from cvat_io.reader import open_export
 from cvat_io.result import read_note
 from cvat_io.verify import verify_result
 from errors import InputError
-from jobs.plan import RunInputs, plan_run, prompts_of
+from jobs.plan import plan_run, prompts_of
 from jobs.run_views import options_from
 from jobs.service import Jobs
 from jobs.views import JobState, KeyFrames, Mode, Prompts, RunOptions
-from tests.helpers.clips import Clip, contents, masks_by_frame, shapes_of, tiny_clip, write_clip
-from tests.helpers.segmenter import BrightSegmenter
-from tests.helpers.shapes import add_tracks, box, polygon, square, track
+from tests.helpers.clips import contents, masks_by_frame, shapes_of, tiny_clip, write_clip
+from tests.helpers.shapes import add_tracks, box, polygon, track
 from tests.worker.loops import a_loop, running, wait_for
+from tests.worker.prompting import SETTINGS, inputs_of, others, outlined, run
 from worker.local import track as relay_track
 from worker.prompts import COPY, complete
-
-SETTINGS = Settings(ignore_labels=frozenset({"HUD"}))
-SIDE = 12  # of the clip's squares
-
-
-def corner(clip: Clip, number: int, index: int) -> tuple[int, int]:
-    rows, columns = np.nonzero(clip.maps[index] == number)
-    return int(columns.min()), int(rows.min())
-
-
-def outlined(clip: Clip, *indices: int, number: int = 1) -> str:
-    """A track with a polygon round an object on some images, as a human would draw it."""
-    shapes = [polygon(square(*corner(clip, number, i), SIDE), i) for i in indices]
-    return track(90 + number, clip.kinds[number], *shapes)
-
-
-def boxed(clip: Clip, *indices: int, number: int = 2) -> str:
-    shapes = []
-    for index in indices:
-        x, y = corner(clip, number, index)
-        shapes.append(box((x, y, x + SIDE, y + SIDE), index))
-    return track(90 + number, clip.kinds[number], *shapes)
-
-
-def run(export: Path, out: Path, previous: Path | None = None, **options):
-    options.setdefault("engine", "flow")
-    return relay_track(
-        export, out, options=RunOptions(**options), settings=SETTINGS, previous=previous
-    )
-
-
-def others(path: Path) -> list[bytes]:
-    with open_export(path, Limits()) as export:
-        return [other.xml for other in export.others()]
-
-
-def inputs_of(export: Path, **options) -> RunInputs:
-    return RunInputs(
-        annotations=export,
-        images=export,
-        previous=None,
-        options=RunOptions(engine="flow", **options),
-        engine="flow",
-        ignore_labels=SETTINGS.ignore_labels,
-        limits=SETTINGS.limits,
-    )
 
 
 def no_segmenter():
@@ -355,63 +308,6 @@ def test_a_run_that_was_stored_before_the_option_came_has_it_off() -> None:
     assert options_from({"prompts": "boxes,polygons"}).prompts is Prompts.BOTH
 
 
-def test_a_rectangle_becomes_what_its_segmenter_finds_in_it(tmp_path: Path) -> None:
-    clip = tiny_clip(7)
-    x, y = corner(clip, 1, 3)
-    loose = track(91, "object", box((x - 3, y - 0.5, x + SIDE + 2, y + SIDE + 3), 3))
-    export = add_tracks(write_clip(tmp_path / "e.zip", clip, ()), loose, boxed(clip, 0))
-    inputs = inputs_of(export, prompts=Prompts.BOXES)
-    looks = BrightSegmenter()
-    made = complete(inputs, plan_run(inputs), tmp_path, make_segmenter=lambda: looks)
-    assert made is not None
-    found = masks_by_frame(made.annotations)
-    for frame, number in ((0, 2), (3, 1)):
-        (mine,) = found[frame]
-        assert mine.label == clip.kinds[number]
-        assert mine.source == "semi-auto"
-        assert same_pixels(mine.mask, encode_labels(clip.maps[frame])[number])
-    assert looks.images == 2
-    # CVAT counts from the corner of the first pixel, a segmenter from its middle, by time.
-    left, top = corner(clip, 2, 0)
-    tight = [left - 0.5, top - 0.5, left + SIDE - 0.5, top + SIDE - 0.5]
-    assert looks.boxes[0] == tight
-    assert looks.boxes[1][:2] == [max(x - 3, 0) - 0.5, max(y - 0.5, 0) - 0.5]
-
-
-def test_what_lies_far_outside_of_a_rectangle_is_not_its_object(tmp_path: Path) -> None:
-    clip = tiny_clip(4)
-    export = add_tracks(write_clip(tmp_path / "e.zip", clip, ()), boxed(clip, 0, number=1))
-    inputs = inputs_of(export, prompts=Prompts.BOXES)
-    greedy = BrightSegmenter(margin=1000)
-    made = complete(inputs, plan_run(inputs), tmp_path, make_segmenter=lambda: greedy)
-    assert made is not None
-    (mine,) = masks_by_frame(made.annotations)[0]
-    assert same_pixels(mine.mask, encode_labels(clip.maps[0])[1])
-
-
-def test_where_nothing_is_found_the_rectangle_is_the_mask(tmp_path: Path) -> None:
-    clip = tiny_clip(4)
-    empty = track(91, "object", box((40, 40, 50, 46), 0))  # bare ground
-    export = add_tracks(write_clip(tmp_path / "e.zip", clip, ()), empty)
-    inputs = inputs_of(export, prompts=Prompts.BOTH)
-    made = complete(inputs, plan_run(inputs), tmp_path, make_segmenter=BrightSegmenter)
-    assert made is not None
-    (mine,) = masks_by_frame(made.annotations)[0]
-    mask = mine.mask
-    assert (mask.left, mask.top, mask.width, mask.height) == (40, 40, 10, 6)
-
-
-def test_a_rectangle_that_hangs_over_the_edge_is_cut_at_it(tmp_path: Path) -> None:
-    clip = tiny_clip(4)
-    hanging = track(91, "object", box((-10, -10, 70, 60), 0, rotation=30))
-    export = add_tracks(write_clip(tmp_path / "e.zip", clip, ()), hanging)
-    inputs = inputs_of(export, prompts=Prompts.BOXES)
-    looks = BrightSegmenter()
-    made = complete(inputs, plan_run(inputs), tmp_path, make_segmenter=lambda: looks)
-    assert made is not None
-    assert looks.boxes == [[-0.5, -0.5, 63.5, 47.5]]
-
-
 def test_the_command_line_takes_the_option_and_names_its_values(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -447,20 +343,3 @@ def test_a_copy_that_was_lost_is_made_again_by_the_next_worker(
         wait_for(jobs, "264", JobState.COMPLETED)
     relay_track(export, tmp_path / "here.zip", options=options, settings=settings)
     assert jobs.result("264").read_bytes() == (tmp_path / "here.zip").read_bytes()
-
-
-def test_rectangles_go_through_the_built_in_segmenter_twice_with_the_same_bytes(
-    tmp_path: Path,
-) -> None:
-    clip = tiny_clip(5)
-    export = add_tracks(write_clip(tmp_path / "e.zip", clip, ()), boxed(clip, 0), boxed(clip, 4))
-    for name in ("one.zip", "two.zip"):
-        run(export, tmp_path / name, prompts=Prompts.BOXES)
-    assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
-    found = masks_by_frame(tmp_path / "one.zip")
-    assert sorted(found) == list(range(5))
-    for index in (0, 4):
-        (mine,) = found[index]
-        assert mine.source == "semi-auto"
-        assert iou(mine.mask, encode_labels(clip.maps[index])[2]) > 0.5
-    assert others(tmp_path / "one.zip") == others(export)

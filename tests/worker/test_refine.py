@@ -25,6 +25,7 @@ from jobs.service import Jobs
 from jobs.views import Direction, JobState, RunOptions
 from tests.helpers.clips import Clip, contents, masks_by_frame, shapes_of, tiny_clip, write_clip
 from tests.helpers.segmenter import BrightSegmenter
+from tests.worker import spans
 from tests.worker.loops import a_loop, running, wait_for
 from tracker import segmenters
 from tracker.divergence import score
@@ -32,7 +33,7 @@ from tracker.fusion import fuse
 from tracker.protocol import LabelMap, Step
 from tracker.segmenters.protocol import Segmenter
 from worker.assemble import assemble
-from worker.compute import SpanOutcome, compute_span
+from worker.compute import SpanOutcome
 from worker.local import track
 from worker.refine import FLAGGED, Decision, Refiner
 from worker.spanfile import SpanFile
@@ -80,26 +81,10 @@ def compute(
     stop_after: int | None = None,
     make: Callable[[], Segmenter] = lambda: BrightSegmenter(margin=8),
 ) -> SpanOutcome:
-    folder.mkdir(exist_ok=True)
     plan = plan_run(given)
     (span,) = plan.spans
-    asked = 0
-
-    def should_stop() -> bool:
-        nonlocal asked
-        asked += 1
-        return asked == stop_after
-
-    return compute_span(
-        given,
-        plan,
-        span,
-        folder=folder,
-        fence=fence,
-        device="cpu",
-        on_progress=lambda done, total: None,
-        should_stop=should_stop,
-        make_segmenter=make,
+    return spans.compute(
+        given, plan, span, folder, fence=fence, stop_after=stop_after, make_segmenter=make
     )
 
 

@@ -13,11 +13,11 @@ import torch
 
 from bench.golden import GOLDEN, golden_network
 from config import Limits
-from jobs.plan import RunInputs, RunPlan, SpanPlan, plan_run
+from jobs.plan import RunInputs, plan_run
 from jobs.views import MemoryKeeps, RunOptions
 from tests.helpers.clips import tiny_clip, write_clip
+from tests.worker.spans import compute
 from tracker import models
-from worker.compute import SpanOutcome, compute_span
 from worker.spanfile import SpanFile
 
 pytestmark = pytest.mark.skipif(not GOLDEN.is_dir(), reason="../shared/deaot is not here")
@@ -46,35 +46,6 @@ def given(folder: Path, **options: object) -> RunInputs:
         engine="deaot-t",
         ignore_labels=frozenset(),
         limits=Limits(),
-    )
-
-
-def compute(
-    inputs: RunInputs,
-    plan: RunPlan,
-    span: SpanPlan,
-    folder: Path,
-    *,
-    fence: int = 1,
-    stop_after: int | None = None,
-) -> SpanOutcome:
-    asked = 0
-
-    def should_stop() -> bool:
-        nonlocal asked
-        asked += 1
-        return asked == stop_after
-
-    folder.mkdir(exist_ok=True)
-    return compute_span(
-        inputs,
-        plan,
-        span,
-        folder=folder,
-        fence=fence,
-        device="cpu",
-        on_progress=lambda done, total: None,
-        should_stop=should_stop,
     )
 
 

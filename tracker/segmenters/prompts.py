@@ -17,6 +17,8 @@ from errors import InputError
 from tracker.protocol import Image
 from tracker.segmenters.protocol import Mask, Points, Stroke
 
+_SPACING, _PER_STROKE = 1 / 64, 8  # see `places`
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prompts:
@@ -85,6 +87,27 @@ def along(stroke: Stroke, spacing: float, most: int, size: tuple[int, int]) -> P
     else:
         places = places[within]
     return places.astype(np.float32)
+
+
+def places(prompts: Prompts, size: tuple[int, int]) -> tuple[Points, NDArray[np.bool_]]:
+    """Clicks, and points of the strokes, for networks that know clicks alone.
+
+    Of a stroke at most eight, as many as SAM's family saw in training, at least 1/64 of the longest
+    side of the image of `size` (H, W) apart: one token of its encoders. Points float32 (K, 2),
+    whether each is inside bool (K,).
+    """
+    found, inside = [prompts.points], [prompts.inside]
+    for stroke in prompts.strokes:
+        drawn = along(stroke, _SPACING * max(size), _PER_STROKE, size)
+        found.append(drawn)
+        inside.append(np.full(len(drawn), stroke.inside))
+    return np.concatenate(found), np.concatenate(inside)
+
+
+def around(mask: Mask) -> NDArray[np.float32]:
+    """The box round the pixels of a mask, float32 (4,): x0, y0, x1, y1."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return np.array([columns[0], rows[0], columns[-1], rows[-1]], dtype=np.float32)
 
 
 def _points(

@@ -23,13 +23,11 @@ from torch.nn import functional
 from errors import InputError
 from tracker.protocol import Image
 from tracker.segmenters.embeddings import Embeddings, content_of, content_of_tensors
-from tracker.segmenters.prompts import Prompts, along, checked, checked_image
+from tracker.segmenters.prompts import around, checked, checked_image, places
 from tracker.segmenters.protocol import Answer, Mask, Points, Segmenter, Stroke
 
 Variant = Literal["vit_b", "vit_l", "vit_h"]
 
-_SPACING = 1 / 64  # of the longest side: one token of the encoder
-_PER_STROKE = 8  # the model was trained with up to eleven points in all (appendix A, "Training")
 _SURE = (
     10.0  # logits of a mask's inside; the size that the authors' SAM 2 gives a mask drawn by hand
 )
@@ -113,17 +111,17 @@ class SamSegmenter(Segmenter):
             raise RuntimeError("predict before set_image")
         size = self._predictor.original_size
         prompts = checked(size, self._logits_size, points, labels, box, mask, strokes)
-        places, inside = self._places(prompts, size)
-        given, around = prompts.logits, prompts.box
+        points, inside = places(prompts, size)
+        given, box = prompts.logits, prompts.box
         if prompts.mask is not None:
             given = self._as_logits(prompts.mask)
-            if not places.size and around is None:
-                around = _around(prompts.mask)
-        single_click = len(places) == 1 and bool(inside[0]) and around is None and given is None
+            if not points.size and box is None:
+                box = around(prompts.mask)
+        single_click = len(points) == 1 and bool(inside[0]) and box is None and given is None
         masks, scores, logits = self._predictor.predict(
-            point_coords=places if places.size else None,
-            point_labels=inside.astype(np.int64) if places.size else None,
-            box=around,
+            point_coords=points if points.size else None,
+            point_labels=inside.astype(np.int64) if points.size else None,
+            box=box,
             mask_input=None if given is None else given[None],
             multimask_output=single_click,
         )
@@ -137,15 +135,6 @@ class SamSegmenter(Segmenter):
     def _encoded(self, image: Image) -> dict[str, torch.Tensor]:
         self._predictor.set_image(image)
         return {"image": self._predictor.features}
-
-    def _places(self, prompts: Prompts, size: tuple[int, int]) -> tuple[Points, NDArray[np.bool_]]:
-        """Clicks, and points of the strokes."""
-        places, inside = [prompts.points], [prompts.inside]
-        for stroke in prompts.strokes:
-            found = along(stroke, _SPACING * max(size), _PER_STROKE, size)
-            places.append(found)
-            inside.append(np.full(len(found), stroke.inside))
-        return np.concatenate(places), np.concatenate(inside)
 
     def _as_logits(self, mask: Mask) -> NDArray[np.float32]:
         """A mask (H, W) as logits (h, w): scaled as the image is, padded, then shrunk."""
@@ -254,8 +243,3 @@ def _encoder_content(model: Sam) -> str:
     """What tells one encoder from another: its numbers, and how pixels are brought to it."""
     seen = {f"encoder.{name}": value for name, value in model.image_encoder.state_dict().items()}
     return content_of_tensors({**seen, "mean": model.pixel_mean, "std": model.pixel_std})
-
-
-def _around(mask: Mask) -> NDArray[np.float32]:
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return np.array([columns[0], rows[0], columns[-1], rows[-1]], dtype=np.float32)

@@ -21,11 +21,9 @@ from tracker.power import device_of
 from tracker.propagators.transformers_video.loading import load
 from tracker.protocol import Image
 from tracker.segmenters.embeddings import Embeddings, content_of, content_of_tensors
-from tracker.segmenters.prompts import Prompts, along, checked, checked_image
+from tracker.segmenters.prompts import around, checked, checked_image, places
 from tracker.segmenters.protocol import Answer, Mask, Points, Segmenter, Stroke
 
-_SPACING = 1 / 64  # of the longest side: one token of the encoders
-_PER_STROKE = 8  # the models were trained with up to eight clicks (Ravi et al. 2024, section 5)
 _SURE = 10.0  # logit of a pixel in a mask that is given; the library's own
 _LIMIT = 32.0  # of logits that are given back; the published predictor clamps them there
 
@@ -99,18 +97,18 @@ class TransformersSegmenter(Segmenter):
         if self._seen is None:
             raise RuntimeError("predict before set_image")
         prompts = checked(self._size, self._logits_size, points, labels, box, mask, strokes)
-        places, inside = self._places(prompts)
-        around, given = prompts.box, prompts.logits
+        points, inside = places(prompts, self._size)
+        box, given = prompts.box, prompts.logits
         if prompts.mask is not None:
             given = self._as_logits(prompts.mask)
-            if not places.size and around is None:
-                around = _around(prompts.mask)
-        single_click = len(places) == 1 and bool(inside[0]) and around is None and given is None
+            if not points.size and box is None:
+                box = around(prompts.mask)
+        single_click = len(points) == 1 and bool(inside[0]) and box is None and given is None
         with self._at_work():
             said = self._model(
                 image_embeddings=self._seen,
                 multimask_output=single_click,
-                **self._encoded_prompts(places, inside, around, given),
+                **self._encoded_prompts(points, inside, box, given),
             )
             scores = said.iou_scores[0, 0].float()
             best = int(scores.argmax())
@@ -161,15 +159,6 @@ class TransformersSegmenter(Segmenter):
                     prompts[key] = encoded[key].to(self._device)
         return prompts
 
-    def _places(self, prompts: Prompts) -> tuple[Points, NDArray[np.bool_]]:
-        """Clicks, and points of the strokes."""
-        places, inside = [prompts.points], [prompts.inside]
-        for stroke in prompts.strokes:
-            found = along(stroke, _SPACING * max(self._size), _PER_STROKE, self._size)
-            places.append(found)
-            inside.append(np.full(len(found), stroke.inside))
-        return np.concatenate(places), np.concatenate(inside)
-
     def _as_logits(self, mask: Mask) -> NDArray[np.float32]:
         """A mask (H, W) as logits (h, w): shrunk as the image is, whatever its proportions."""
         drawn = torch.from_numpy(np.ascontiguousarray(mask)).float()[None, None]
@@ -178,8 +167,3 @@ class TransformersSegmenter(Segmenter):
         )
         logits: NDArray[np.float32] = ((2 * share[0, 0] - 1) * _SURE).numpy()
         return logits
-
-
-def _around(mask: Mask) -> NDArray[np.float32]:
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return np.array([columns[0], rows[0], columns[-1], rows[-1]], dtype=np.float32)
