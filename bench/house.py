@@ -14,7 +14,15 @@ from types import TracebackType
 from typing import Self
 
 from bench import synthetic
-from bench.processes import Program, command_line, descendants, free_port, listens, wait_for
+from bench.processes import (
+    LOOK_SECONDS,
+    Program,
+    command_line,
+    descendants,
+    free_port,
+    listens,
+    wait_for,
+)
 from config import Settings
 from jobs import broker
 from jobs.service import Jobs
@@ -150,21 +158,28 @@ class House:
         """One span of the latest run."""
         return next(span for span in self.run(job_id).spans if span.ordinal == ordinal)
 
-    def wait_for_run(self, job_id: str, *states: RunState, seconds: float = 120.0) -> None:
-        """Wait until the latest run is in one of these states."""
+    def wait_for_run(
+        self, job_id: str, *states: RunState, seconds: float = 120.0, every: float = LOOK_SECONDS
+    ) -> None:
+        """Wait until the latest run is in one of these states; looks `every` so many seconds."""
 
         def there() -> bool:
             return self.run(job_id).state in states
 
         try:
-            wait_for(there, "the run", seconds)
+            wait_for(there, "the run", seconds, every=every)
         except TimeoutError as exc:
             raise TimeoutError(f"{exc}: {self.jobs.job(job_id)}") from exc
 
-    def complete(self, job_id: str, seconds: float = 120.0) -> bytes:
-        """Wait for the end of a run and return its archive. Raises AssertionError if it failed."""
+    def complete(
+        self, job_id: str, seconds: float = 120.0, *, every: float = LOOK_SECONDS
+    ) -> bytes:
+        """Wait for the end of a run and return its archive. Raises AssertionError if it failed.
+
+        `every`: seconds between two looks.
+        """
         ends = (RunState.DONE, RunState.FAILED, RunState.CANCELLED)
-        self.wait_for_run(job_id, *ends, seconds=seconds)
+        self.wait_for_run(job_id, *ends, seconds=seconds, every=every)
         run = self.run(job_id)
         if run.state is not RunState.DONE:
             raise AssertionError(f"{run.state}: {run.error}")

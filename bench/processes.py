@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-_LOOK_SECONDS = 0.05
+LOOK_SECONDS = 0.05
 
 
 class Program:
@@ -116,13 +116,22 @@ def command_line(pid: int) -> str:
         return ""
 
 
-def wait_for(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
-    """Wait until something is so. Raises TimeoutError that names `what`."""
+def wait_for(
+    condition: Callable[[], bool],
+    what: str,
+    seconds: float = 60.0,
+    *,
+    every: float = LOOK_SECONDS,
+) -> None:
+    """Wait until something is so. Raises TimeoutError that names `what`.
+
+    `every`: seconds between two looks; a look costs what `condition` does.
+    """
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(f"waited {seconds:.0f} s for {what}")
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(every)
 
 
 def free_port() -> int:

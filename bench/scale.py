@@ -40,6 +40,7 @@ _SPANS, _SPAN = 32, 20  # how many, and frames from key frame to key frame
 _MILLISECONDS = 120  # that a frame costs
 _CLIP, _EVERY = 121, 15  # frames of the real engine's clip, and from key frame to key frame
 _REAL = "builtin"
+_LOOK = 2.0  # seconds between two looks at the run: they must not cost what is measured
 
 
 def main() -> int:
@@ -99,7 +100,7 @@ def _measure(house: House, export: Path, engine: str, count: int) -> tuple[float
     """Seconds of a run on `count` workers, and of its part after learning."""
     house.workers(*(f"w{number}" for number in range(1, count + 1)))
     job_id = house.submit(export, RunOptions(engine=engine))
-    archive = house.complete(job_id, 3600.0)
+    archive = house.complete(job_id, 3600.0, every=_LOOK)
     assert archive
     with house.jobs.database.read() as session:
         run = session.scalars(

@@ -34,6 +34,7 @@ from worker.leases import Lease
 from worker.local import own_device, used_device
 from worker.prepare import Work, prepare, settle_engine, spans_folder
 from worker.prompts import complete, segmenter
+from worker.ready import Readiness
 
 _EAGER = 4  # how much more often an idle worker looks while others are at work
 _LONGEST_PAUSE = 30.0  # seconds between two tries where attempt after attempt meets a full disk
@@ -63,6 +64,8 @@ class SpanLoop:
         self._me = identity
         self._pace = pace or Pace()
         self._tick = self._pace.tick
+        self._ready = Readiness(database, settings, identity.device)
+        self._busy = False  # whether others were at work at the last look
         self._said: tuple[str, float] | None = None  # the trouble that was told last, and when
         self._trouble = ""  # why this worker waits
         self._setbacks = 0  # attempts in a row that met a full or failing disk
@@ -78,6 +81,7 @@ class SpanLoop:
                 self.stop.wait(self._pace.tick)
             elif not self._try(self.step):
                 self._try(self._report_idle)
+                self._try(self._get_ready)
                 self.wake.wait(self._tick)
             self.wake.clear()
         self._try(self._sign_off)
@@ -92,6 +96,7 @@ class SpanLoop:
         with self._database.read() as session:
             seen = leases.look(session)
         self._compare_clocks(seen.now)
+        self._busy = seen.busy
         self._tick = self._pace.tick / (_EAGER if seen.busy else 1)
         if not seen.anything:
             return False
@@ -375,6 +380,12 @@ class SpanLoop:
         with self._turn() as session:
             presence.report(session, *self._me.names, doing="", trouble=self._trouble)
         self._said = saying
+        return True
+
+    def _get_ready(self) -> bool:
+        """Use the wait for a span of a run that others are at work on."""
+        if self._busy:
+            self._ready.improve()
         return True
 
     def _sign_off(self) -> bool:
