@@ -3,7 +3,8 @@
 A job of 32 spans of equal cost, on 1, 2, 4 and 8 workers of an engine that sleeps over its frames:
 what is lost is what queue, files and assembly cost. `--services` measures RabbitMQ and PostgreSQL
 instead of the embedded pair. `--builtin` measures the real engine with 1 and 2 workers of one
-thread each, whole and without the time in which it learns (only one worker can do that).
+thread each, whole and without the time in which it learns (only one worker can do that), and what
+two processes of that engine gain on this machine without any queue: cores share memory and clock.
 
 Time is from the first claim to the published result, by the database's clock, on workers that are
 up and idle. Exit code 1 where a speed-up is below 0.9 of the number of workers.
@@ -12,9 +13,12 @@ up and idle. Exit code 1 where a speed-up is below 0.9 of the number of workers.
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
 import contextlib
 import io
+import multiprocessing
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +36,7 @@ from demo.clip import make_clip
 from demo.sample import LABELS, exact_masks
 from jobs.models import Run
 from jobs.views import RunOptions
+from tracker import engines
 from tracker.protocol import Image
 
 WORKERS = (1, 2, 4, 8)
@@ -40,6 +45,7 @@ _SPANS, _SPAN = 32, 20  # how many, and frames from key frame to key frame
 _MILLISECONDS = 120  # that a frame costs
 _CLIP, _EVERY = 121, 15  # frames of the real engine's clip, and from key frame to key frame
 _REAL = "builtin"
+_STEPS = 60  # frames that the engine tracks without a queue
 _LOOK = 2.0  # seconds between two looks at the run: they must not cost what is measured
 
 
@@ -93,7 +99,49 @@ def _builtin(house: House) -> int:
             f"| {share:.2f} | {alone[0] / whole / count:.2f} |",
             flush=True,
         )
+    alone_rate, both_rate = _rate(house, 1), _rate(house, 2)
+    print(
+        f"{_STEPS} frames without a queue: {alone_rate:.2f} frames/s by one process, "
+        f"{both_rate:.2f} by two at once, {both_rate / alone_rate:.2f} times"
+    )
     return int(worst < PROMISE)
+
+
+def _rate(house: House, processes: int) -> float:
+    """Frames/s of so many processes of the real engine together, each with the last run's lessons.
+
+    Each has loaded its engine and clip before the clock starts.
+    """
+    learned = max(house.settings.data_dir.rglob("learned.*.npz"), key=lambda p: p.stat().st_mtime)
+    context = multiprocessing.get_context("spawn")
+    start = context.Barrier(processes)
+    with concurrent.futures.ProcessPoolExecutor(
+        processes, mp_context=context, initializer=_wait_at, initargs=(start,)
+    ) as pool:
+        seconds = list(pool.map(_track, [learned.read_bytes()] * processes))
+    return sum(_STEPS / each for each in seconds)
+
+
+_start: threading.Barrier | None = None  # of a process of `_rate`
+
+
+def _wait_at(start: threading.Barrier) -> None:
+    global _start
+    _start = start
+
+
+def _track(learned: bytes) -> float:
+    """Seconds for `_STEPS` frames of the clip on one thread, in a process of `_rate`."""
+    clip = make_clip(_STEPS + 1)
+    frames = [image for image, _ in clip]
+    propagator = engines.make(_REAL, threads=1, learned=learned)
+    propagator.start(*clip[0])
+    assert _start is not None
+    _start.wait(120)
+    began = time.perf_counter()
+    for image in frames[1:]:
+        propagator.step(image)
+    return time.perf_counter() - began
 
 
 def _measure(house: House, export: Path, engine: str, count: int) -> tuple[float, float]:

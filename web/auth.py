@@ -33,7 +33,7 @@ from jobs.tokens import Holder, Tokens
 from jobs.views import Role
 from web.errors import answer
 from web.green import Offload
-from web.roles import SAFE_METHODS, require_role
+from web.roles import SAFE_METHODS, may, require_role
 from web.text import is_plain
 from web.wrong_keys import WrongKeys
 
@@ -228,6 +228,7 @@ def install(app: Flask, settings: Settings, tokens: Tokens, offload: Offload) ->
     """Guard every request of `app`, and send the headers that keep pages to themselves."""
     app.extensions[_GATE] = Gate(settings, tokens, offload)
     app.session_interface = _Sessions()
+    app.add_template_global(may)
     app.config.update(
         SESSION_COOKIE_NAME="mask_relay_session",
         SESSION_COOKIE_HTTPONLY=True,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Request
+from flask import Request, g
 from werkzeug.exceptions import Forbidden
 
 from jobs.tokens import Holder
@@ -32,6 +32,12 @@ def needed(incoming: Request) -> Role:
     if incoming.method in SAFE_METHODS or incoming.endpoint is None:
         return Role.VIEWER
     return NEEDED.get(incoming.endpoint, Role.ADMIN)
+
+
+def may(endpoint: str) -> bool:
+    """Whether who asks for this page may do what answers at `endpoint`; for templates."""
+    who: Holder | None = g.get("who")
+    return who is not None and who.role.allows(NEEDED.get(endpoint, Role.ADMIN))
 
 
 def require_role(incoming: Request, who: Holder) -> None:

@@ -112,6 +112,22 @@ def test_what_each_role_may_do_to_a_job(keyed: Flask, make_export: MakeExport) -
     ]
 
 
+def test_a_page_offers_what_its_reader_may_do_and_nothing_else(
+    keyed: Flask, make_export: MakeExport
+) -> None:
+    client = keyed.test_client()
+    send = {"query_string": {"name": "264.zip"}, "data": make_export()}
+    offers = {
+        Role.VIEWER: set[str](),
+        Role.ANNOTATOR: {'id="choose"', 'data-action="start"'},
+        Role.ADMIN: {'id="choose"', 'data-action="start"', 'data-action="delete"'},
+    }
+    assert client.post("/api/jobs", headers=bearer(KEY_TEXT), **send).status_code == 201
+    for role, offered in offers.items():
+        page = client.get("/", headers=bearer(tokens_of(keyed).add(str(role), role))).text
+        assert {mark for mark in offers[Role.ADMIN] if mark in page} == offered
+
+
 def test_a_revoked_token_ends_at_once_with_its_sessions(keyed: Flask) -> None:
     token, person = tokens_of(keyed).add("anna", Role.ADMIN), keyed.test_client()
     assert person.post("/sign-in", data={"key": token}).status_code == 303
