@@ -57,9 +57,10 @@ def sureness(logits: Sequence[Tensor]) -> Tensor:
     for other in chances[1:]:
         nobody = nobody * other[0]
     each = torch.cat([nobody[None], *(chance[1:] for chance in chances)])
-    inside = functional.one_hot(_first_largest(each)[1].long(), len(each)).permute(2, 0, 1)
-    count = inside.sum((1, 2))
-    own = (each * inside).sum((1, 2))
+    # Plane by plane: at once it would take one more copy of everything, in numbers twice as wide.
+    largest, which = _first_largest(each)
+    count = torch.stack([(which == index).sum() for index in range(len(each))])
+    own = torch.stack([largest.where(which == index, 0).sum() for index in range(len(each))])
     overlap = own / (count + each.sum((1, 2)) - own).clamp(min=1.0)
     return torch.where(count > 0, overlap, 1 - each.amax((1, 2)))[1:]
 
