@@ -146,6 +146,7 @@ class Run(Base):
     result_sha256: Mapped[str] = mapped_column(String(64), default="")
     delete_zip_due: Mapped[bool] = mapped_column(Boolean, default=False)
     error: Mapped[str] = mapped_column(Text, default="")
+    notices: Mapped[list[str]] = mapped_column(JSON, default=list)  # see jobs.store_runs.tell
 
 
 class Span(Base):

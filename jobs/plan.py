@@ -20,8 +20,9 @@ from cvat_io.prompts import Kind, Prompt, find_prompts, frames_of
 from cvat_io.reader import open_export
 from errors import InputError, one_line
 from jobs.frames_text import describe, format_frames, parse_frames
+from jobs.notes import engine_notes, plan_notes
 from jobs.resegment import find_changes, require_same_job
-from jobs.spans import SpanPlan, plan_spans
+from jobs.spans import Passes, SpanPlan, plan_spans
 from jobs.views import BUILTIN_SEGMENTER, MOST_SEED, Mode, Prompts, RunOptions
 
 KINDS = {
@@ -70,6 +71,7 @@ class RunPlan:
     has to pass over them.
     `drawn`: whose masks the key frames (and ignored labels everywhere) are taken from.
     `carried`: whose masks stay on frames that are neither key frames nor filled.
+    `notes`: sentences on options that change nothing.
     """
 
     key_frames: tuple[int, ...]
@@ -77,6 +79,7 @@ class RunPlan:
     fill: frozenset[int] | None
     drawn: Origin
     carried: Origin
+    notes: tuple[str, ...] = ()
 
     @property
     def frames_total(self) -> int:
@@ -96,6 +99,7 @@ class RunPlan:
                 "fill": None if self.fill is None else format_frames(sorted(self.fill)),
                 "drawn": self.drawn,
                 "carried": self.carried,
+                "notes": self.notes,
             }
         )
 
@@ -109,6 +113,7 @@ class RunPlan:
             fill=None if data["fill"] is None else frozenset(_numbers(data["fill"])),
             drawn=Origin(data["drawn"]),
             carried=Origin(data["carried"]),
+            notes=tuple(data.get("notes", ())),  # plans of earlier versions have none
         )
 
 
@@ -161,7 +166,8 @@ def plan_run(inputs: RunInputs) -> RunPlan:
     require_fit(options)
     inspection = inspect(inputs.annotations, inputs.limits, inputs.ignore_labels)
     elsewhere = inputs.images != inputs.annotations
-    prompted = frames_of(prompts_of(inputs))
+    prompts = prompts_of(inputs)
+    prompted = frames_of(prompts)
     require_trackable(inspection, images_elsewhere=elsewhere, prompted=bool(prompted))
     meta = inspection.meta
     sequence = _sequence(inputs, meta)
@@ -214,7 +220,17 @@ def plan_run(inputs: RunInputs) -> RunPlan:
             "to compute, since without the previous result every drawn mask counts as yours: give "
             "it too (--previous RESULT.zip)."
         )
-    return RunPlan(key_frames=keys, spans=spans, fill=fill, drawn=drawn, carried=carried)
+    notes = (
+        *engine_notes(options, inputs.engine),
+        *plan_notes(
+            options,
+            {prompt.kind for prompt in prompts},
+            fused=any(span.direction is Passes.BOTH for span in spans),
+        ),
+    )
+    return RunPlan(
+        key_frames=keys, spans=spans, fill=fill, drawn=drawn, carried=carried, notes=notes
+    )
 
 
 def _typed(text: str, meta: Meta, sequence: Sequence[int], images: str) -> tuple[int, ...]:

@@ -127,6 +127,7 @@ def _run_view(
         result_bytes=run.result_bytes,
         result_sha256=run.result_sha256,
         error=run.error,
+        notices=tuple(run.notices),
     )
 
 

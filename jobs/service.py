@@ -151,6 +151,7 @@ class Jobs:
                 }
                 for span in planned.spans
             ],
+            "notes": list(planned.notes),
         }
 
     def health(self) -> Health:

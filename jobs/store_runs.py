@@ -18,6 +18,7 @@ from jobs.store import current_run, latest_revision, now, touch
 from jobs.turns import ACTIVE, settle
 from jobs.views import RunOptions, RunState, SpanState
 
+MOST_NOTICES = 20  # of one run
 UNFINISHED = (*ACTIVE, RunState.PAUSED.value)
 """States of a run that stand in the way of another run of the same job."""
 
@@ -79,7 +80,24 @@ def add_run(session: Session, job: Job, new: NewRun, taken: int = 0) -> int:
         log=f"Run {run.number} queued: {new.plan.frames_total} frames to compute in "
         f"{many} span{'' if many == 1 else 's'}.",
     )
+    tell(session, run.id, new.plan.notes)
     return run.number
+
+
+def tell(session: Session, run_id: int, notices: Sequence[str]) -> None:
+    """Let people know something of a run: in its notices and the job's log, once each.
+
+    At most `MOST_NOTICES` of one run are kept. A run that is gone is told nothing of.
+    """
+    run = session.get(Run, run_id) if notices else None
+    if run is None:
+        return
+    fresh = [each for each in dict.fromkeys(notices) if each not in run.notices]
+    fresh = fresh[: MOST_NOTICES - len(run.notices)]
+    if fresh:
+        run.notices = [*run.notices, *fresh]
+    for each in fresh:
+        touch(session, run.job_id, log=f"Run {run.number}: {each}")
 
 
 def _spans_of(session: Session, job: Job, run: Run, plan: RunPlan) -> list[Span]:

@@ -188,7 +188,8 @@ class RunView:
     """One execution. `eta_seconds` is None while nothing can be said yet.
 
     `learning`: whether it runs, but its engine still learns the objects, before any frame is
-    tracked. `frames_per_second` counts from the end of that.
+    tracked. `frames_per_second` counts from the end of that. `notices`: sentences for people, such
+    as that a graphics card is too small for all of the engine, or that an option changes nothing.
     """
 
     number: int  # 1, 2, ... within its job
@@ -209,6 +210,7 @@ class RunView:
     result_bytes: int
     result_sha256: str
     error: str
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

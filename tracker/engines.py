@@ -63,13 +63,16 @@ class Power:
     """What an engine runs on, and how.
 
     `device`: "cpu", "cuda" or "cuda:0". `threads`: of the CPU, 0 for all that are ours. `compiled`:
-    translate networks for the machine first, where an engine can.
+    translate networks for the machine first, where an engine can. `on_smaller`: hears with what an
+    engine goes on where the device's memory does not hold it all, such as "ten objects at a time";
+    at each key frame again.
     """
 
     device: str = "cpu"
     threads: int = 0
     compiled: bool = False
     memory: Memory = field(default_factory=Memory)
+    on_smaller: Callable[[str], None] = field(default=lambda words: None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +148,7 @@ def require(name: str) -> None:
             f"The engine {info.name} needs the package {models.model(info.model).library}: install "
             "it with `pip install 'mask-relay[worker]'` or, in a checkout, `make setup`."
         )
-    models.check(info.model)
+    models.require_fitting(info.model, models.Use.VIDEO)
 
 
 def learn(
@@ -185,6 +188,7 @@ def make(
     learned: bytes | None = None,
     compiled: bool = False,
     memory: Memory | None = None,
+    on_notice: Callable[[str], None] | None = None,
 ) -> Propagator:
     """A fresh propagator of engine `name` ("auto" allowed).
 
@@ -194,11 +198,31 @@ def make(
     `threads`: CPU threads to use, 0 for all that this process may use.
     `learned`: what `learn` returned for this job; without it the engine does what it can.
     `compiled`, `memory`: see `Power`.
+    `on_notice` hears a sentence where the engine goes on in a smaller way than it is meant to,
+    since the device has too little memory; the same one may come again.
     Raises InputError for an unknown name, and for weights that are missing or wrong.
     """
     entry = _entry(name, device)
-    power = Power(device=device, threads=threads, compiled=compiled, memory=memory or Memory())
+    power = Power(
+        device=device,
+        threads=threads,
+        compiled=compiled,
+        memory=memory or Memory(),
+        on_smaller=telling(entry.info.name, device, on_notice),
+    )
     return entry.make(entry.info.name, power, seed, learned or None)
+
+
+def telling(
+    name: str, device: str, on_notice: Callable[[str], None] | None
+) -> Callable[[str], None]:
+    """What `Power.on_smaller` has to be, for `on_notice` to hear a sentence about `name`."""
+
+    def tell(words: str) -> None:
+        if on_notice is not None:
+            on_notice(f"{device} has too little memory for all of {name}: it goes on with {words}.")
+
+    return tell
 
 
 def _builtin(name: str, power: Power, seed: int, learned: bytes | None) -> Propagator:

@@ -323,7 +323,8 @@ _ZIP = {
 }
 _PLAN = {
     "type": "object",
-    "description": "Frames to compute, key frames, and spans with their first and last frame.",
+    "description": "Frames to compute, key frames, spans with their first and last frame, and "
+    "`notes`: sentences on options that change nothing.",
 }
 _ERROR = _closed({"error": {"type": "string", "description": "What is wrong and what to do."}})
 _MEANING = {

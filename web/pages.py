@@ -109,6 +109,7 @@ def plan(job_id: str) -> str:
         "parts/plan.html",
         sentence="",
         plan=words.plan(planned, options),
+        notes=planned["notes"],
         startable=bool(planned["spans"]),
     )
 

@@ -53,13 +53,14 @@ def assemble(
     device: str,
     began: float,
     learning_seconds: float = 0.0,
+    notices: Sequence[str] = (),
 ) -> Assembled:
     """Write the result of a run to `out`, and its report to `report`, both whole or not at all.
 
     `span_files`: the final file of every span, by ordinal. `device`: what the spans ran on.
     `began`: when the run started, in seconds since the epoch; `learning_seconds`: how long the
-    engine learned of that. The archive depends on the run's
-    files and plan alone: whoever assembles it again writes the same bytes.
+    engine learned of that. `notices`: what people were told of the run. The archive depends on the
+    run's files and plan alone: whoever assembles it again writes the same bytes.
 
     Raises VerificationError when the result would not be what was promised (our fault); `out` is
     then left as it was.
@@ -113,6 +114,7 @@ def assemble(
             frames_per_second=round(builder.tracked / seconds, 3),
             learning_seconds=round(learning_seconds, 3),
             growth=log.growth(len(plan.key_frames), builder.labelled),
+            notices=list(notices),
             stages={stage: round(times[stage], 3) for stage in STAGES},
             spans=[_span_time(span, span_files[span.ordinal]) for span in plan.spans],
         )

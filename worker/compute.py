@@ -14,6 +14,7 @@ from jobs.plan import RunInputs, RunPlan, drawn_path
 from jobs.spans import Passes, SpanPlan
 from jobs.views import MemoryKeeps, RunOptions
 from tracker import engines
+from tracker.fits import memory_in_words
 from tracker.frames import ZipFrames
 from tracker.segmenters.protocol import Segmenter
 from worker.attempts import Attempt, Kind
@@ -54,6 +55,7 @@ def compute_span(
     learned: bytes | None = None,
     seeds: Seeds | None = None,
     make_segmenter: Callable[[], Segmenter] | None = None,
+    on_notice: Callable[[str], None] | None = None,
 ) -> SpanOutcome:
     """Fill `span`, going on from the best earlier attempt in `folder` (which must exist).
 
@@ -63,9 +65,12 @@ def compute_span(
     after every frame.
     `seeds`: masks of the anchors, where the caller has read them already. `make_segmenter`: called
     once at most, where the run looks at doubtful frames again; None: its own one, on `device`.
+    `on_notice` hears sentences that people should know, such as that the device is too small for
+    all of the engine; the same one may come again.
 
     The final file equals, byte for byte, that of an attempt that was never disturbed.
-    Raises InputError for images that cannot be read or do not fit the masks.
+    Raises InputError for images that cannot be read or do not fit the masks, and where the device
+    has too little memory for any way to go on.
     """
     began = time.perf_counter()
     clock = StageClock()
@@ -73,7 +78,7 @@ def compute_span(
     if seeds is None:
         drawn = drawn_path(inputs, plan)
         seeds = read_seeds(drawn, inputs.limits, span.anchors, inputs.ignore_labels)
-    with _open_frames(inputs, span, clock) as frames:
+    with _open_frames(inputs, span, clock) as frames, memory_in_words(inputs.engine):
         job = SpanJob(
             span=span,
             frames=frames,
@@ -88,10 +93,16 @@ def compute_span(
                 learned=learned,
                 compiled=compiled,
                 memory=_memory(inputs.options),
+                on_notice=on_notice,
             ),
             on_progress=on_progress,
             should_stop=should_stop,
-            refiner=_refiner(inputs.options, make_segmenter, frames, device, threads),
+            refiner=_refiner(
+                inputs.options,
+                make_segmenter or partial(segmenter, inputs.options, device, on_notice=on_notice),
+                frames,
+                threads,
+            ),
         )
         fused = span.direction is Passes.BOTH
         finished = fill_by_two_passes(job) if fused else fill_by_one_pass(job)
@@ -102,15 +113,9 @@ def compute_span(
 
 
 def _refiner(
-    options: RunOptions,
-    make: Callable[[], Segmenter] | None,
-    frames: SpanFrames,
-    device: str,
-    threads: int,
+    options: RunOptions, make: Callable[[], Segmenter], frames: SpanFrames, threads: int
 ) -> Refiner | None:
-    if not options.refine:
-        return None
-    return Refiner(make or partial(segmenter, options, device), frames.read, threads)
+    return Refiner(make, frames.read, threads) if options.refine else None
 
 
 def _memory(options: RunOptions) -> engines.Memory:

@@ -15,8 +15,11 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from sqlalchemy.orm import Session
+
 import logs
 from errors import one_line
+from jobs import store_runs
 from jobs.db import AWAY, Database
 from jobs.queue import TICK_SECONDS
 from worker import leases, presence
@@ -68,6 +71,7 @@ class Heartbeat:
         self._pace = pace
         self._stop = stop
         self.frames_done = 0
+        self._notices: list[str] = []  # may be told again: a run keeps each once
         self.database_was_away = False
         self.closing = False  # what became of the span is being written down, which ends the lease
         self._lost = False
@@ -78,6 +82,16 @@ class Heartbeat:
             threading.Thread(target=logs.carry(work), name=name, daemon=True)
             for work, name in ((self._renew, "heartbeat"), (self._look, "lookout"))
         ]
+
+    def notice(self, sentence: str) -> None:
+        """Take what people should know of the run; the next heartbeat tells it."""
+        said = f"{self._me.name}: {sentence}"
+        if said not in self._notices:
+            self._notices.append(said)
+
+    def tell(self, session: Session) -> None:
+        """Write down what `notice` took, in a write transaction."""
+        store_runs.tell(session, self._lease.run_id, tuple(self._notices))
 
     def progress(self, done: int, total: int) -> None:
         """Note how many frames are done; the next heartbeat reports it."""
@@ -104,6 +118,7 @@ class Heartbeat:
                     if time.monotonic() - asked > self._pace.lease / 2:
                         self.database_was_away = True  # for all who wait for their turn to write
                     held = leases.renew(session, self._lease, self.frames_done, self._pace.lease)
+                    self.tell(session)
                     presence.report(
                         session,
                         *self._me.names,

@@ -13,6 +13,7 @@ from cvat_io.atomic import replacing
 from cvat_io.reader import open_export
 from jobs.plan import RunInputs, RunPlan, drawn_path
 from tracker import engines
+from tracker.fits import memory_in_words
 from tracker.frames import ZipFrames
 from tracker.protocol import Example
 from worker.pipeline import SpanFrames, StageClock
@@ -76,7 +77,8 @@ def learn_objects(
     the job learned. `seeds`: masks of the key frames, where the caller has read them already.
     `on_progress` hears the share done, in [0, 1].
 
-    Raises InputError for images that cannot be read or do not fit the masks.
+    Raises InputError for images that cannot be read or do not fit the masks, and where the device
+    has too little memory.
     """
     began = time.perf_counter()
     if not engines.resolve(inputs.engine).learns:
@@ -84,7 +86,7 @@ def learn_objects(
     if seeds is None:
         drawn = drawn_path(inputs, plan)
         seeds = read_seeds(drawn, inputs.limits, plan.key_frames, inputs.ignore_labels)
-    with _open_key_frames(inputs, plan) as images:
+    with _open_key_frames(inputs, plan) as images, memory_in_words(inputs.engine):
         learned = engines.learn(
             inputs.engine,
             KeyFrameExamples(images, plan.key_frames, seeds),

@@ -39,13 +39,15 @@ def track(
     on_progress: Callable[[int, int], None] | None = None,
     on_learning: Callable[[float], None] | None = None,
     on_engine: Callable[[engines.Choice], None] | None = None,
+    on_notice: Callable[[str], None] | None = None,
 ) -> Report:
     """Fill the frames of `export` and write the archive for CVAT to `out`.
 
     `previous`: our last result, for a re-segmentation. `images`: the archive that holds the
     images, where the export has none. `report`: where to write REPORT.json. `device`: "auto",
     "cpu" or "cuda:N". `on_progress(done, total)` hears of frames; `on_learning` hears before that
-    which share of learning the objects is done, in [0, 1]; `on_engine` what "auto" took, and why.
+    which share of learning the objects is done, in [0, 1]; `on_engine` what "auto" took, and why;
+    `on_notice` each sentence once that people should know, such as an option that changes nothing.
 
     Raises InputError for whatever a person can mend. After any error nothing is left behind, in
     the folder of `out` or elsewhere.
@@ -86,9 +88,20 @@ def track(
     plan = plan_run(inputs)
     total = plan.frames_total
     place = used_device(engine, device)
+    notices: list[str] = []
+
+    def notice(sentence: str) -> None:
+        if sentence in notices:
+            return
+        notices.append(sentence)
+        if on_notice is not None:
+            on_notice(sentence)
 
     def make_segmenter() -> Segmenter:
-        return segmenter(options, own_device(device))
+        return segmenter(options, own_device(device), on_notice=notice)
+
+    for note in plan.notes:
+        notice(note)
 
     with tempfile.TemporaryDirectory(prefix="mask-relay-") as name:
         completed = complete(
@@ -131,6 +144,7 @@ def track(
                 should_stop=_never,
                 seeds=seeds,
                 make_segmenter=make_segmenter,
+                on_notice=notice,
             )
             files[span.ordinal] = outcome.file
             before += span.frames_total
@@ -143,6 +157,7 @@ def track(
             device=place,
             began=began,
             learning_seconds=learned.seconds,
+            notices=notices,
         )
     return assembled.report
 

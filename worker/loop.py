@@ -257,7 +257,8 @@ class SpanLoop:
             learned=work.learned.read_bytes() if work.learned else None,
             on_progress=beat.progress,
             should_stop=beat.should_stop,
-            make_segmenter=lambda: self._segmenter(work),
+            make_segmenter=lambda: self._segmenter(work, beat),
+            on_notice=beat.notice,
         )
         if outcome.stopped:
             self._hand_back(lease, beat, beat.frames_done)
@@ -315,6 +316,7 @@ class SpanLoop:
             device=work.devices,
             began=work.began,
             learning_seconds=work.learning_seconds,
+            notices=work.notices,
         )
         self._record(
             beat,
@@ -342,7 +344,7 @@ class SpanLoop:
             work.inputs,
             work.plan,
             spans_folder(self._files, lease),
-            make_segmenter=lambda: self._segmenter(work),
+            make_segmenter=lambda: self._segmenter(work, beat),
             threads=self._settings.threads,
             should_stop=beat.should_stop,
         )
@@ -351,8 +353,10 @@ class SpanLoop:
             return None
         return replace(work, inputs=inputs)
 
-    def _segmenter(self, work: Work) -> Segmenter:
-        return segmenter(work.inputs.options, own_device(self._me.device), self._kept)
+    def _segmenter(self, work: Work, beat: Heartbeat) -> Segmenter:
+        return segmenter(
+            work.inputs.options, own_device(self._me.device), self._kept, on_notice=beat.notice
+        )
 
     def _record(self, beat: Heartbeat, change: Callable[[Session], bool]) -> bool:
         """Write down what became of a span, waiting for a database that is away.
@@ -364,6 +368,7 @@ class SpanLoop:
         while True:
             try:
                 with self._turn() as session:
+                    beat.tell(session)  # before: nothing is told behind a run's end
                     return change(session)
             except AWAY as exc:
                 _log.warning("The database is away (%s); trying again.", one_line(str(exc.orig)))

@@ -13,10 +13,12 @@ from config import Limits, Settings
 from jobs.db import Database
 from jobs.files import JobFiles
 from jobs.models import ASSEMBLE, LEARN, Run, Span
+from jobs.notes import engine_notes
 from jobs.plan import RunInputs, RunPlan, require_fit
 from jobs.run_views import options_from
 from jobs.store import touch
 from jobs.store_inputs import earlier_path, inputs_of, learned_path
+from jobs.store_runs import tell
 from jobs.views import RunOptions
 from tracker import engines, models, segmenters
 from worker.leases import Lease
@@ -45,6 +47,7 @@ class Work:
     learning_seconds: float
     span_files: dict[int, str]  # names of finished spans' files, by ordinal
     devices: str  # what finished spans ran on
+    notices: tuple[str, ...]  # what people were told of the run
 
 
 def settle_engine(database: Database, settings: Settings, lease: Lease, device: str) -> None:
@@ -82,6 +85,7 @@ def settle_engine(database: Database, settings: Settings, lease: Lease, device: 
         if settled is not None:
             said = f"auto took {choice.name} for run {lease.run_number}: {choice.reason}."
             touch(session, settled, log=said[:1].upper() + said[1:])
+            tell(session, lease.run_id, engine_notes(options, choice.name))
 
 
 def prepare(session: Session, files: JobFiles, limits: Limits, run_id: int) -> Work | None:
@@ -109,4 +113,5 @@ def prepare(session: Session, files: JobFiles, limits: Limits, run_id: int) -> W
         learning_seconds=learning or 0.0,
         span_files={row.ordinal: row.file for row in done},
         devices=", ".join(sorted({row.device for row in done})) or "cpu",
+        notices=tuple(run.notices),
     )

@@ -72,17 +72,23 @@ def complete(
     return replace(inputs, annotations=copy, original=inputs.annotations)
 
 
-def segmenter(options: RunOptions, device: str, kept: Path | None = None) -> Segmenter:
+def segmenter(
+    options: RunOptions,
+    device: str,
+    kept: Path | None = None,
+    *,
+    on_notice: Callable[[str], None] | None = None,
+) -> Segmenter:
     """The segmenter that a run asks for, on `device`: "cpu", "cuda" or "cuda:N".
 
-    `kept`: a folder for images that it has encoded. Raises InputError where its weights are missing
-    or wrong.
+    `kept`: a folder for images that it has encoded. `on_notice`: as for `segmenters.make`. Raises
+    InputError where its weights are missing or wrong.
     """
     if kept is None or options.segmenter == segmenters.BUILTIN:
-        return segmenters.make(options.segmenter, device)
+        return segmenters.make(options.segmenter, device, on_notice=on_notice)
     from tracker.segmenters.embeddings import Embeddings  # here: only large networks need it
 
-    return segmenters.make(options.segmenter, device, Embeddings(kept))
+    return segmenters.make(options.segmenter, device, Embeddings(kept), on_notice)
 
 
 def _masks(

@@ -41,6 +41,7 @@ class Report(TypedDict):
 
     An entry of it has `refined` (true) too where a segmenter had a say in the mask.
 
+    `notices`: what people were told of the run, such as a device that is too small for the engine.
     `stages`: busy seconds of decode, track, encode and write over all spans. `seconds`: from the
     run's start to its result. `learning_seconds`: how much of it the engine learned.
     """
@@ -54,6 +55,7 @@ class Report(TypedDict):
     frames_per_second: float
     learning_seconds: float
     growth: Growth  # before the lists: `jobs.growth` reads only the beginning
+    notices: list[str]
     stages: dict[str, float]
     spans: list[SpanTime]
 

@@ -4,6 +4,8 @@ killed worker's successor goes on to the bit; a person's corrections are followe
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -14,9 +16,11 @@ import torch
 from errors import InputError
 from tests.tracker.transformers_tiny import FAMILIES, picture, video_model
 from tracker.engines import Power
+from tracker.fits import FoundFits
 from tracker.power import working
 from tracker.propagators.transformers_video import VideoModelPropagator
 from tracker.propagators.transformers_video.contest import decide
+from tracker.propagators.transformers_video.propagator import FITS
 from tracker.protocol import LabelMap, Step
 
 SIZE = (45, 71)
@@ -35,7 +39,7 @@ def tiny(family: str) -> tuple[Any, Any]:
 
 
 def fresh(family: str, **options: Any) -> VideoModelPropagator:
-    return VideoModelPropagator(*tiny(family), POWER, **options)
+    return VideoModelPropagator(lambda device: tiny(family), POWER, **options)
 
 
 @cache
@@ -280,3 +284,68 @@ def test_the_strongest_object_gets_the_pixel() -> None:
     assert sure[3] > 0.99  # away, as its score says
     assert 0.5 < sure[0] < 0.95  # it lost pixels that it claimed
     assert 0.8 < sure[2] < 0.99
+
+
+class SmallCard:
+    """A device on which, from a frame on, memory runs out at the `at`-th look, by PyTorch's error.
+
+    Nothing runs out where what is remembered lies in main memory (`offload`), or on the processor.
+    """
+
+    def __init__(self, family: str, offload: bool, at: int) -> None:
+        self._model, self._processor = copy.deepcopy(tiny(family))
+        self._device = ""
+        self._offload = offload
+        self._left = at
+        self.propagator: VideoModelPropagator | None = None
+        encoder = self._model.memory_encoder
+        encoder.register_forward_hook(self._allocate)
+
+    def model_on(self, device: str) -> tuple[Any, Any]:
+        self._device = device
+        return self._model, self._processor
+
+    def _allocate(self, module: object, given: object, made: object) -> None:
+        assert self.propagator is not None
+        self._left -= 1
+        fit = FITS[self.propagator._fit]
+        if self._left < 0 and not self._device and not (self._offload and fit.offload):
+            raise torch.OutOfMemoryError("there is no room")
+
+
+@pytest.mark.parametrize("offload", [True, False])
+@pytest.mark.parametrize("at", [0, 4])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_does_not_fit_goes_on_in_a_named_smaller_way(
+    family: str, at: int, offload: bool
+) -> None:
+    """Also in the middle of a video, with the same masks, and later key frames begin with it."""
+    heard: list[str] = []
+    found = FoundFits()
+    card = SmallCard(family, offload, at)
+    power = replace(POWER, device="cuda:0", on_smaller=heard.append)
+    small = VideoModelPropagator(card.model_on, power, found=found)
+    card.propagator = small
+    large = fresh(family)
+    for propagator in (small, large):
+        propagator.start(frame(0), drawn())
+    for number in range(1, 7):
+        equal(small.step(frame(number)), large.step(frame(number)))
+        if number == 5:  # a correction, which the model is given as masks
+            for propagator in (small, large):
+                propagator.remember(frame(number), drawn(7))
+    same_state(small, large)
+    assert heard[-1] == FITS[1 if offload else 2].words
+    steps = len(heard)
+    later = VideoModelPropagator(card.model_on, power, found=found)
+    card.propagator = later
+    later.start(frame(0), drawn())
+    assert heard[steps:] == [heard[-1]]
+
+
+def test_what_fits_nowhere_is_said_in_a_sentence() -> None:
+    def nowhere(device: str) -> tuple[Any, Any]:
+        raise torch.OutOfMemoryError("there is no room")
+
+    with pytest.raises(InputError, match="does not fit into this machine's memory in any way"):
+        VideoModelPropagator(nowhere, POWER)

@@ -110,6 +110,20 @@ def test_the_job_page_shows_runs_revisions_and_log(
     assert "<td>assemble</td>" not in page
 
 
+def test_options_that_change_nothing_are_told_of_before_and_after_the_start(
+    client: FlaskClient, make_export: MakeExport
+) -> None:
+    client.post("/api/jobs?name=264.zip", data=make_export())
+    options = {"engine": "flow", "seed": 7}
+    said = "seed changes nothing here: flow draws no random numbers."
+    assert client.post("/api/jobs/264/plan", json=options).get_json()["notes"] == [said]
+    assert said in client.post("/jobs/264/plan", json=options).text
+    assert client.post("/api/jobs/264/runs", json=options).get_json()["notices"] == [said]
+    page = client.get("/jobs/264").text
+    assert f'<span class="remark">{said}</span>' in page
+    assert f"Run 1: {said}" in page
+
+
 def test_a_job_that_is_not_there_is_said_to_people_without_commands(client: FlaskClient) -> None:
     answer = client.get("/jobs/none")
     assert answer.status_code == 404

@@ -6,10 +6,12 @@ One registry of names: `builtin`, which needs nothing, and those whose weights o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from errors import InputError
 from tracker import models
+from tracker.engines import telling
 from tracker.segmenters.protocol import Segmenter
 
 if TYPE_CHECKING:
@@ -40,13 +42,19 @@ def require(name: str) -> None:
             f"The segmenter {name} needs the package {models.model(name).library}: install it with "
             "`pip install 'mask-relay[worker]'` or, in a checkout, `make setup`."
         )
-    models.check(name)
+    models.require_fitting(name, models.Use.IMAGE)
 
 
-def make(name: str, device: str = "cpu", cache: Embeddings | None = None) -> Segmenter:
+def make(
+    name: str,
+    device: str = "cpu",
+    cache: Embeddings | None = None,
+    on_notice: Callable[[str], None] | None = None,
+) -> Segmenter:
     """A fresh segmenter `name`, on "cpu", "cuda" or "cuda:0".
 
-    `cache`: where encoded images are kept; None for only the last one. Raises InputError as
+    `cache`: where encoded images are kept; None for only the last one. `on_notice` hears a sentence
+    where it goes on on the processor, since the device has too little memory. Raises InputError as
     `require` does, and for weights that are another model's.
     """
     require(name)
@@ -55,6 +63,16 @@ def make(name: str, device: str = "cpu", cache: Embeddings | None = None) -> Seg
         from tracker.segmenters.builtin import BuiltinSegmenter
 
         return BuiltinSegmenter()
+    if device == "cpu":
+        return _published(name, device, cache)
+    from tracker.segmenters.fitting import FittingSegmenter
+
+    return FittingSegmenter(
+        lambda place: _published(name, place, cache), device, telling(name, device, on_notice)
+    )
+
+
+def _published(name: str, device: str, cache: Embeddings | None) -> Segmenter:
     if name.startswith(_SAM):
         from tracker.segmenters.sam import SamSegmenter, variant_of
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -21,6 +20,7 @@ from segment_anything.modeling import Sam
 from torch.nn import functional
 
 from errors import InputError
+from tracker.once import once
 from tracker.protocol import Image
 from tracker.segmenters.embeddings import Embeddings, content_of, content_of_tensors
 from tracker.segmenters.prompts import around, checked, checked_image, places
@@ -161,7 +161,7 @@ def variant_of(name: str) -> Variant:
     raise InputError(f"There is no segmenter named {name!r}: use one of {known}.")
 
 
-@lru_cache(maxsize=2)
+@once(most=2)
 def _shared(variant: Variant, weights: Path, stamp: tuple[int, int], device: str) -> Sam:
     return load(variant, weights).to(device)
 

@@ -19,8 +19,8 @@ from demo.clip import make_clip
 from errors import InputError
 from tests.tracker.deaot import golden
 from tracker.engines import Power
+from tracker.fits import FoundFits
 from tracker.propagators.deaot import DeAOTPropagator, Eviction, Memories
-from tracker.propagators.deaot.network import DeAOT
 from tracker.propagators.deaot.propagator import FITS
 from tracker.protocol import LabelMap, Step
 
@@ -130,38 +130,78 @@ def test_a_key_frame_without_objects_and_frames_of_any_size() -> None:
         assert step.confidence.shape == (1,)
 
 
+class SmallCard:
+    """A device that refuses, by PyTorch's own error, more than `room` groups of full-size frames.
+
+    Its processor, the last of the fits, refuses nothing. `refused`: how often it did.
+    """
+
+    def __init__(self, room: float) -> None:
+        self._network = copy.deepcopy(golden.network("DeAOTT"))
+        self._network.prepare()
+        self._network.LSTT.layers[0].linear_ID_V.register_forward_pre_hook(self._allocate)
+        self._room = room
+        self._used: DeAOTPropagator | None = None
+        self.refused = 0
+
+    def _allocate(self, module: nn.Module, given: tuple[torch.Tensor, ...]) -> None:
+        assert self._used is not None
+        groups, tokens = given[0].shape[0], given[0].shape[1]
+        if not FITS[self._used._fit].device and groups * tokens > self._room * CELLS:
+            self.refused += 1
+            raise torch.OutOfMemoryError("there is no room")
+
+    def propagator(
+        self, heard: list[str], found: FoundFits | None = None, device: str = "cuda:0"
+    ) -> DeAOTPropagator:
+        power = Power(device=device, on_smaller=heard.append)
+        self._used = DeAOTPropagator(
+            lambda place: self._network, power, replace(FEW, together=2), found=found
+        )
+        return self._used
+
+
+LARGE = np.repeat(np.repeat(FRAMES[0][0], 5, axis=0), 5, axis=1)
+CELLS = 51 * 31  # of a frame of 800 x 480; at 640 pixels it has 41 * 25
+
+
+def crowd(count: int) -> LabelMap:
+    return many(np.zeros(LARGE.shape[:2], dtype=np.uint16), count)
+
+
 @pytest.mark.parametrize(
     ("room", "words"),
     [
         (1, "ten objects at a time"),
-        (0.5, "ten objects at a time and frames of 640 pixels"),
+        (0.7, "ten objects at a time and frames of 640 pixels"),
         (0.2, "the processor in place of the graphics card"),
     ],
 )
 def test_what_does_not_fit_goes_on_in_a_named_smaller_way(
     caplog: pytest.LogCaptureFixture, room: float, words: str
 ) -> None:
-    """The card is one that refuses more than `room` groups of full-size frames."""
-    network = copy.deepcopy(golden.network("DeAOTT"))
-    network.prepare()
-    asked: list[str] = []
-
-    def network_on(device: str) -> DeAOT:
-        asked.append(device)
-        return network
-
-    def refuse(module: nn.Module, given: tuple[torch.Tensor, ...]) -> None:
-        groups, tokens = given[0].shape[0], given[0].shape[1]
-        if len(asked) < len(FITS) and groups * tokens > room * 66 * 40:
-            raise torch.OutOfMemoryError("there is no room")
-
-    network.LSTT.layers[0].linear_ID_V.register_forward_pre_hook(refuse)
-    image = np.repeat(np.repeat(FRAMES[0][0], 12, axis=0), 12, axis=1)  # shown at 1040 x 624
-    labels = many(np.zeros(image.shape[:2], dtype=np.uint16), 23)
-    propagator = DeAOTPropagator(network_on, Power(), replace(FEW, together=2))
-    propagator.start(image, labels)
-    assert propagator.step(image).labels.any()
+    """Whoever asked for it hears of the last step alone, and the log of all."""
+    heard: list[str] = []
+    propagator = SmallCard(room).propagator(heard)
+    propagator.start(LARGE, crowd(23))
+    assert propagator.step(LARGE).labels.any()
+    assert heard == [words]
     assert caplog.messages[-1].endswith(f"going on with {words}")
+
+
+def test_what_fits_is_found_once_for_the_same_work() -> None:
+    """Later key frames and spans of a process begin with it, and say so too."""
+    heard: list[str] = []
+    card, found = SmallCard(0.7), FoundFits()
+    card.propagator(heard, found).start(LARGE, crowd(23))
+    assert (card.refused, len(heard)) == (2, 1)
+    again = card.propagator(heard, found)
+    again.start(LARGE, crowd(23))
+    again.start(LARGE, crowd(22))
+    assert card.refused == 2
+    assert heard == ["ten objects at a time and frames of 640 pixels"] * 3
+    card.propagator(heard, found, device="cuda:1").start(LARGE, crowd(23))
+    assert card.refused == 4  # another card may be larger
 
 
 def test_what_fits_nowhere_is_said_in_a_sentence() -> None:

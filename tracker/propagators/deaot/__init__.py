@@ -6,10 +6,11 @@ Yang and Yang, "Decoupling Features in Hierarchical Propagation for Video Object
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 
 from tracker.engines import Power
+from tracker.fits import FoundFits
+from tracker.once import once
 from tracker.propagators.deaot.bank import Eviction
 from tracker.propagators.deaot.network import DeAOT
 from tracker.propagators.deaot.propagator import DeAOTPropagator
@@ -20,6 +21,7 @@ __all__ = ["DeAOTPropagator", "Eviction", "Memories", "make"]
 
 MOST_MEMORIES = 8  # long-term memories of ten objects
 _KEPT = 2  # networks that a process keeps
+_FOUND = FoundFits()
 
 
 def make(variant: str, weights: Path, power: Power) -> DeAOTPropagator:
@@ -37,11 +39,14 @@ def make(variant: str, weights: Path, power: Power) -> DeAOTPropagator:
     version = (status.st_size, status.st_mtime_ns) if status else (0, 0)
     compiled = power.compiled
     return DeAOTPropagator(
-        lambda device: _network(variant, weights, version, device, compiled), power, memories
+        lambda device: _network(variant, weights, version, device, compiled),
+        power,
+        memories,
+        found=_FOUND,
     )
 
 
-@lru_cache(maxsize=_KEPT)
+@once(most=_KEPT)
 def _network(
     variant: str, weights: Path, version: tuple[int, int], device: str, compiled: bool
 ) -> DeAOT:

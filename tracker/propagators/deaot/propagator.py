@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
@@ -14,8 +14,10 @@ from torch import Tensor
 
 from errors import InputError
 from tracker.engines import Power
+from tracker.fits import NOT_AT_ALL, PROCESSOR, FoundFits, make_room
 from tracker.power import device_of, working
 from tracker.propagators.deaot.decide import decided, sureness
+from tracker.propagators.deaot.decoder import MOST
 from tracker.propagators.deaot.network import DeAOT
 from tracker.propagators.deaot.picture import LONGEST, network_size, normalised, shrunk
 from tracker.propagators.deaot.tracker import Memories, Tracker
@@ -38,7 +40,7 @@ FITS = (
     Fit("all of it"),
     Fit("ten objects at a time", together=1),
     Fit("ten objects at a time and frames of 640 pixels", together=1, longest=640),
-    Fit("the processor in place of the graphics card", device="cpu"),
+    Fit(PROCESSOR, device="cpu"),
 )
 
 
@@ -57,16 +59,19 @@ class DeAOTPropagator:
         memories: Memories,
         *,
         precision: torch.dtype | None = None,
+        found: FoundFits | None = None,
     ) -> None:
         """`network(device)` is one that is ready to run there.
 
         `precision`: bfloat16 or float16 where the device is a graphics card, None for its best;
-        float32 for results that are equal to a processor's.
+        float32 for results that are equal to a processor's. `found`: what earlier propagators of
+        this network found to fit.
         """
         self._network_on = network
         self._power = power
         self._memories = memories
         self._precision = precision
+        self._found = found or FoundFits()
         self._fit = 0
         try:
             self._take(FITS[0])
@@ -83,17 +88,31 @@ class DeAOTPropagator:
 
         Where the device's memory does not hold that, it goes on in a smaller way and says so.
         """
+        what = self._asked(labels)
+        known = self._found.of(what)
         while True:
             try:
+                if self._fit < known:
+                    self._fit = known
+                    self._take(FITS[known])
                 with self._running():
                     self._begin(image, labels)
                     if self._device.type == "cuda" and len(self._numbers):
                         # Shows whether a step fits too, all of whose memory is taken now.
                         self._tracker.carry()
                         self._begin(image, labels)
-                return
+                break
             except torch.OutOfMemoryError as exc:
                 self._shrink(exc)
+        if self._fit:
+            self._found.note(what, self._fit)
+            self._power.on_smaller(FITS[self._fit].words)
+
+    def _asked(self, labels: LabelMap) -> Hashable:
+        """All that decides how much memory is needed of which device."""
+        variant, groups = self.network.variant, -(-len(np.setdiff1d(labels, 0)) // MOST)
+        size = network_size(*labels.shape, corners=variant.corners)
+        return variant.name, self._power.device, size, groups, self._memories, self._precision
 
     def _begin(self, image: Image, labels: LabelMap) -> None:
         self._tracker = self._fresh()
@@ -119,14 +138,10 @@ class DeAOTPropagator:
         while True:
             self._fit += 1
             if self._fit == len(FITS):
-                raise InputError(
-                    "The engine does not fit into this machine's memory in any way: choose a "
-                    "smaller one (`relay models`)."
-                ) from exc
+                raise InputError(NOT_AT_ALL) from exc
             words = FITS[self._fit].words
             _LOG.warning("%s is too small for it all: going on with %s", self._power.device, words)
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+            make_room()
             try:
                 self._take(FITS[self._fit])
             except torch.OutOfMemoryError as again:

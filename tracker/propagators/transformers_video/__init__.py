@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from tracker.engines import Power
+from tracker.fits import FoundFits
 from tracker.power import device_of
 from tracker.propagators.transformers_video.loading import load
 from tracker.propagators.transformers_video.propagator import VideoModelPropagator
 from tracker.protocol import Propagator
 
 __all__ = ["VideoModelPropagator", "make"]
+
+_FOUND = FoundFits()
 
 
 def make(name: str, folder: Path, power: Power) -> Propagator:
@@ -19,5 +23,9 @@ def make(name: str, folder: Path, power: Power) -> Propagator:
     `folder` as `loading.load` wants it. All propagators of a process share the model. Raises
     InputError when the files are missing or of another model.
     """
-    loaded = load("video", name, folder, device_of(power))
-    return VideoModelPropagator(loaded.model, loaded.processor, power)
+
+    def model_on(device: str) -> tuple[Any, Any]:
+        loaded = load("video", name, folder, device or device_of(power))
+        return loaded.model, loaded.processor
+
+    return VideoModelPropagator(model_on, power, name=name, found=_FOUND)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
@@ -17,6 +16,7 @@ from typing import Any, Literal
 import torch
 
 from errors import InputError
+from tracker.once import once
 
 Kind = Literal["image", "video"]
 
@@ -71,6 +71,13 @@ def load(kind: Kind, name: str, folder: Path, device: str) -> Loaded:
     `device` in PyTorch's words. A process keeps what it has loaded, until the file changes.
     Raises InputError when a file is missing, of another model, or has other weights than the model.
     """
+    _require_files(kind, name, folder)
+    stat = (folder / "model.safetensors").stat()
+    stamp = stat.st_size, stat.st_mtime_ns
+    return _loaded(kind, name, str(folder.resolve()), device, stamp)
+
+
+def _require_files(kind: Kind, name: str, folder: Path) -> None:
     family = _family(name)
     config, weights = folder / "config.json", folder / "model.safetensors"
     for path in (config, weights):
@@ -85,9 +92,16 @@ def load(kind: Kind, name: str, folder: Path, device: str) -> Loaded:
             f"{folder / _PROCESSOR_FILES[0]} is missing: put the published files of {name} there, "
             "the processor's configuration among them."
         )
-    stat = weights.stat()
-    stamp = stat.st_size, stat.st_mtime_ns
-    return _loaded(kind, name, str(folder.resolve()), device, stamp)
+
+
+def require_weights(kind: Kind, name: str, folder: Path) -> None:
+    """Make sure that `folder` holds the model `name`; it is loaded, and not kept.
+
+    The library has rules of its own for the names in a file: only loading it tells. Raises
+    InputError as `load` does.
+    """
+    _require_files(kind, name, folder)
+    _read(kind, name, folder)
 
 
 _PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
@@ -122,8 +136,14 @@ def _check_type(config: Path, name: str, accepted: tuple[str, ...]) -> None:
         )
 
 
-@lru_cache(maxsize=4)
+@once(most=4)
 def _loaded(kind: Kind, name: str, folder: str, device: str, stamp: tuple[int, int]) -> Loaded:
+    read = _read(kind, name, Path(folder))
+    return Loaded(read.model.to(device).eval(), read.processor)
+
+
+def _read(kind: Kind, name: str, folder: Path) -> Loaded:
+    """The model on the processor, with its weights compared."""
     # Imported on use: listing engines must not need the library.
     from safetensors import SafetensorError
 
@@ -133,7 +153,7 @@ def _loaded(kind: Kind, name: str, folder: str, device: str, stamp: tuple[int, i
         getattr(transformers, which)
         for which in (family.image if kind == "image" else family.video)
     )
-    weights = Path(folder) / "model.safetensors"
+    weights = folder / "model.safetensors"
     try:
         model, info = model_class.from_pretrained(
             folder,
@@ -150,7 +170,7 @@ def _loaded(kind: Kind, name: str, folder: str, device: str, stamp: tuple[int, i
             f"again ({error})."
         ) from error
     _check_weights(weights, name, info)
-    return Loaded(model.to(device).eval(), processor)
+    return Loaded(model, processor)
 
 
 def _library() -> Any:

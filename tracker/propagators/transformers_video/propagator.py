@@ -8,19 +8,42 @@ prompts of the same frame, before the next frame is looked at.
 
 from __future__ import annotations
 
-from typing import Any
+import logging
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from errors import InputError
 from tracker.engines import Power
+from tracker.fits import NOT_AT_ALL, PROCESSOR, FoundFits, make_room
 from tracker.power import working
 from tracker.propagators.transformers_video.contest import Decision, decide
 from tracker.propagators.transformers_video.session import Session
 from tracker.protocol import Image, LabelMap, Step
 
 _GIVEN = 10.0  # the library's own logit for a pixel of a mask that was given
+_LOG = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """One way to run, and the words for it. A device that is too small gets the next one."""
+
+    words: str
+    offload: bool = False  # memories of frames lie in main memory
+    device: str = ""  # empty: the one that was asked for
+
+
+FITS = (
+    Fit("all of it"),
+    Fit("what it remembers of earlier frames in the machine's main memory", offload=True),
+    Fit(PROCESSOR, device="cpu"),
+)
 
 
 class VideoModelPropagator:
@@ -32,26 +55,31 @@ class VideoModelPropagator:
     gives the same label map (it does on the same kind of machine) the state is equal to the bit.
     Otherwise the label map that was given wins.
 
-    `model`, `processor`: the library's, see `loading`. `keep_all`: forget nothing, for tests.
-    `offload`: memories in main memory where the model is on a GPU.
+    What does not fit into a GPU's memory, at whichever frame, goes on there in the next of `FITS`.
     """
 
     replays = True
 
     def __init__(
         self,
-        model: Any,
-        processor: Any,
+        model_on: Callable[[str], tuple[Any, Any]],
         power: Power,
         *,
+        name: str = "",
         keep_all: bool = False,
-        offload: bool = True,
+        found: FoundFits | None = None,
     ) -> None:
-        self._model = model
-        self._processor = processor
+        """`model_on(device)`: the library's model there and its processor, see `loading`.
+
+        The device is in PyTorch's words, "" is the one that was asked for. `name`: of the model.
+        `keep_all`: forget nothing, for tests. `found`: what earlier propagators found to fit.
+        """
+        self._model_on = model_on
         self._power = power
+        self._name = name
         self._keep_all = keep_all
-        self._offload = offload
+        self._found = found or FoundFits()
+        self._fit = 0
         self._session: Session | None = None
         self._frame = -1  # of the session; -1 before `start`
         self._image: Image | None = None
@@ -60,6 +88,7 @@ class VideoModelPropagator:
         self._native: LabelMap  # what the model remembers of the current frame
         self._decision: Decision  # what is to be remembered of it
         self._clicks: dict[int, tuple[NDArray[np.float32], NDArray[np.int64]]] = {}
+        self._model, self._processor = self._fitting(lambda: model_on(FITS[self._fit].device))
 
     @property
     def held(self) -> int:
@@ -71,6 +100,7 @@ class VideoModelPropagator:
         _check(image, labels)
         with working(self._power):
             self._session = None
+            self._shrink_to(self._found.of(self._asked(image, len(np.setdiff1d(labels, 0)))))
             self._frame = 0
             self._most = 0
             self._followed = False
@@ -78,6 +108,7 @@ class VideoModelPropagator:
             self._native = np.zeros_like(labels)
             self._take(labels)
             self._settle()
+        self._tell()
 
     def step(self, image: Image) -> Step:
         """Carry all objects to `image`; equal calls give equal results, to the bit on a CPU."""
@@ -129,13 +160,16 @@ class VideoModelPropagator:
         if earlier is not None:
             every = np.concatenate([earlier[0], every[0]]), np.concatenate([earlier[1], every[1]])
         self._clicks[number] = every
-        with working(self._power):
-            size = image.shape[0], image.shape[1]
-            pixels = session.pixels(image)
-            logits, score = session.click(self._frame, pixels, number, *every, size)
-            alone = decide(
+        size = image.shape[0], image.shape[1]
+
+        def clicked() -> Decision:
+            logits, score = session.click(self._frame, session.pixels(image), number, *every, size)
+            return decide(
                 [(number, logits, score)], lambda low: session.upscale(low, size), size, self._most
             )
+
+        with working(self._power):
+            alone = self._fitting(clicked)
         self._decision = _fused(self._decision, alone, number)
         return self._answer()
 
@@ -171,12 +205,13 @@ class VideoModelPropagator:
         if session is None:
             self._decision = decide([], lambda low: low, size, self._most)
         else:
-            session.look(frame, session.pixels(image))
-            objects = ((number, *session.answer(frame, number)) for number in session.numbers)
-            self._decision = decide(
-                objects, lambda low: session.upscale(low, size), size, self._most
-            )
+            self._fitting(lambda: session.look(frame, session.pixels(image)))
+            self._decision = self._fitting(lambda: self._decided(session, frame, size))
         self._native = self._decision.labels
+
+    def _decided(self, session: Session, frame: int, size: tuple[int, int]) -> Decision:
+        objects = ((number, *session.answer(frame, number)) for number in session.numbers)
+        return decide(objects, lambda low: session.upscale(low, size), size, self._most)
 
     def _settle(self) -> None:
         """Let the model remember the current frame with the label map that was decided for it.
@@ -189,13 +224,55 @@ class VideoModelPropagator:
             return
         if self._session is None:
             self._session = Session(
-                self._model, self._processor, keep_all=self._keep_all, offload=self._offload
+                self._model,
+                self._processor,
+                keep_all=self._keep_all,
+                offload=FITS[self._fit].offload,
             )
+        session, image = self._session, self._image
         numbers = [int(number) for number in np.unique(labels) if number]
-        followed = self._session.numbers
-        masks = {number: labels == number for number in sorted({*numbers, *followed})}
-        self._session.give(self._frame, self._session.pixels(self._image), masks)
+        masks = {number: labels == number for number in sorted({*numbers, *session.numbers})}
+        self._fitting(lambda: session.give(self._frame, session.pixels(image), masks))
         self._native = labels
+
+    def _fitting(self, do: Callable[[], T]) -> T:
+        """Do it in the first way that fits; `do` may be called again."""
+        missing: torch.OutOfMemoryError | None = None
+        while True:
+            try:
+                if missing is not None:
+                    self._shrink_to(self._fit + 1)
+                    self._tell()
+                return do()
+            except torch.OutOfMemoryError as exc:
+                # Without the calls that failed, which hold what they had computed.
+                missing = exc.with_traceback(None)
+            if self._fit + 1 == len(FITS):
+                raise InputError(NOT_AT_ALL) from missing
+            make_room()
+            words = FITS[self._fit + 1].words
+            _LOG.warning("%s is too small for it all: going on with %s", self._power.device, words)
+
+    def _shrink_to(self, fit: int) -> None:
+        """Go on in the way of that number, unless it is in a smaller one already."""
+        if fit <= self._fit:
+            return
+        self._fit = fit
+        if FITS[fit].device:
+            self._model, self._processor = self._model_on(FITS[fit].device)
+        if self._session is not None:
+            self._session.shrink(self._model, offload=FITS[fit].offload)
+
+    def _asked(self, image: Image, count: int) -> Hashable:
+        """All that decides how much memory is needed of which device."""
+        return self._name, self._power.device, image.shape, count
+
+    def _tell(self) -> None:
+        """Remember and say in which smaller way it goes on, if it does."""
+        if self._fit and self._image is not None:
+            count = len(self._session.numbers) if self._session is not None else 0
+            self._found.note(self._asked(self._image, count), self._fit)
+            self._power.on_smaller(FITS[self._fit].words)
 
 
 def _fused(before: Decision, alone: Decision, number: int) -> Decision:

@@ -32,16 +32,18 @@ class Session:
     yardstick for tests). `offload`: keep memories in main memory where the model is on a GPU; the
     library fetches them from there. (Its own option leaves out just these, and moves what is
     dropped here anyway.)
+
+    `look`, `give` and `click` may be called again where they failed for want of memory.
     """
 
     def __init__(
-        self, model: Any, processor: Any, *, keep_all: bool = False, offload: bool = True
+        self, model: Any, processor: Any, *, keep_all: bool = False, offload: bool = False
     ) -> None:
         self._model = model
         self._processor = processor
         self._device = torch.device(model.device)
         self._keep_all = keep_all
-        self._offload = offload and self._device.type == "cuda"
+        self._offload = offload
         self._memories = int(model.config.num_maskmem) - 1
         self._reach = max(self._memories, int(model.config.max_object_pointers_in_encoder) - 1)
         self._session = processor.init_video_session(
@@ -99,10 +101,11 @@ class Session:
             input_labels=[[labels.tolist()]],
             original_size=size,
         )
-        self.look(frame, pixels)
-        answer = self.answer(frame, number)
-        self.put_back(frame, before)
-        return answer
+        try:
+            self.look(frame, pixels)
+            return self.answer(frame, number)
+        finally:
+            self.put_back(frame, before)
 
     def answer(self, frame: int, number: int) -> tuple[Tensor, float]:
         """Logits float32 (1, 1, h, w) at the model's resolution, and the object's score (logit).
@@ -138,6 +141,31 @@ class Session:
                     kinds[kind].pop(frame, None)
                 else:
                     kinds[kind][frame] = entry
+
+    def shrink(self, model: Any, *, offload: bool) -> None:
+        """Go on with what was remembered, with `model` on another device, or with `offload`.
+
+        On a processor nothing is computed in halves, so that what a GPU remembered in them is
+        brought to float32.
+        """
+        session = self._session
+        self._model, self._offload = model, offload
+        self._device = torch.device(model.device)
+        session.inference_device = session.inference_state_device = self._device
+        session.video_storage_device = self._device
+        session.cache.inference_device = session.cache.inference_state_device = self._device
+        session.cache.clear_all()
+        for kinds in session.output_dict_per_obj.values():
+            for outputs in kinds.values():
+                for entry in outputs.values():
+                    for key, value in entry.items():
+                        if isinstance(value, Tensor):
+                            entry[key] = self._placed(key, value)
+
+    def _placed(self, key: str, value: Tensor) -> Tensor:
+        if self._device.type == "cpu":
+            return value.to("cpu", torch.float32 if value.is_floating_point() else value.dtype)
+        return value.to("cpu") if self._offload and key in _MEMORIES else value
 
     @property
     def held(self) -> int:
