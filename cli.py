@@ -1,7 +1,8 @@
 """The `relay` command. Every verb is a thin call into the rooms below.
 
 Contract (stable): exit 0 done; 2 the input or the usage is at fault (exactly one line on stderr
-that says what and what to do); 1 our fault (or, of `relay check --result` with nothing on stderr,
+that says what and what to do; it is the last one where long work had told how far it is before);
+1 our fault (or, of `relay check --result` with nothing on stderr,
 that CVAT would not keep all). Rooms are imported inside the verbs, so that
 `relay --help` is instant and a web host without the GPU stack can still serve.
 """
@@ -29,6 +30,7 @@ from console import (
     drop_stdout,
     flush_stdout,
     hint,
+    note,
     prepare_stdout,
     progress,
     quiet_codecs,
@@ -128,6 +130,7 @@ def _track(options: argparse.Namespace, settings: Settings) -> int:
             on_progress=bar.advance,
             on_learning=lambda share: bar.learn(f"{share:.0%}"),
             on_engine=lambda choice: hint(f"Engine {choice.name}: {choice.reason}."),
+            on_notice=bar.tell,
         )
     if not report["frames_tracked"]:
         say(f"{options.out}: nothing was left to compute, all masks are as they were.")
@@ -211,7 +214,6 @@ def _submit(options: argparse.Namespace, settings: Settings) -> int:
     from jobs.plan import require_fit
     from jobs.service import Jobs
     from jobs.views import Priority
-    from tracker.engines import resolve
 
     run_options = replace(
         _run_options(options, settings),
@@ -220,7 +222,7 @@ def _submit(options: argparse.Namespace, settings: Settings) -> int:
         priority=Priority(options.priority),
     )
     require_fit(run_options)
-    resolve(run_options.engine)  # known here already: weights are a matter of the workers
+    _refuse_wrong_weights(run_options, settings)
     jobs = Jobs(settings)
     with _open(options.export) as stream:
         job = jobs.receive(options.export.name, stream)
@@ -230,7 +232,30 @@ def _submit(options: argparse.Namespace, settings: Settings) -> int:
     print(job.id, flush=True)
     if options.wait:
         _wait(jobs, job.id, run.number)
+        return DONE
+    for notice in run.notices:
+        note(notice)
     return DONE
+
+
+def _refuse_wrong_weights(options: RunOptions, settings: Settings) -> None:
+    """Refuse a name that is no engine's, and weights that lie here and are wrong.
+
+    Weights that are not here may be where the workers are, which look at them before they begin.
+    """
+    from importlib.util import find_spec
+
+    from tracker import engines, models, segmenters
+
+    engine = engines.resolve(options.engine)
+    if find_spec("torch") is None:  # a web host, which cannot read weights
+        return
+    models.use_folder(settings.model_dir)
+    if engine.model and models.is_present(engine.model):
+        engines.require(engine.name)
+    named = options.segmenter in [one.name for one in models.models()]
+    if named and models.is_present(options.segmenter):
+        segmenters.require(options.segmenter)
 
 
 def _wait(jobs: Jobs, job_id: str, number: int) -> None:
@@ -243,6 +268,7 @@ def _wait(jobs: Jobs, job_id: str, number: int) -> None:
 
     if not jobs.workers():
         hint("No worker is running: start one with `relay worker`.")
+    told: set[str] = set()
     with progress("Tracking") as bar:
         while True:
             time.sleep(0.2)  # the database is the truth and another process writes it
@@ -250,6 +276,10 @@ def _wait(jobs: Jobs, job_id: str, number: int) -> None:
                 run = next(r for r in jobs.job(job_id).runs if r.number == number)
             except (OperationalError, InterfaceError):  # away for a while: the run goes on
                 continue
+            for notice in run.notices:
+                if notice not in told:
+                    told.add(notice)
+                    bar.tell(notice)
             if run.learning:
                 bar.learn()
             else:

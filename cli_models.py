@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tracker.models import Model
 
 _DONE = 0
-_FORMAT = "{:<22} {:<13} {:<8} {:<14} {:>8}  {:<13} {}"
+_FORMAT = "{:<22} {:<13} {:<10} {:<14} {:>8}  {:<13} {}"
 _MEGA, _GIGA = 1e6, 1e9
 
 
@@ -60,7 +60,7 @@ def _get(name: str) -> int:
 
 def _list() -> int:
     from tracker import engines
-    from tracker.models import folder, is_present, models, place
+    from tracker.models import fault, folder, is_present, models, place
     from worker.local import own_device
 
     device = own_device("auto")
@@ -70,14 +70,20 @@ def _list() -> int:
             runs = device if "cuda" in info.devices else "cpu"
             does = "follows makes" if info.name == "builtin" else "follows"
             print(_FORMAT.format(info.name, does, "yes", runs, "-", "MIT", info.summary))
+    faults = []
     for one in models():
         does = " ".join(["follows"] * one.tracks + ["makes"] * one.segments)
         broken_off = place(one.name).with_name(one.file + ".part").exists()
-        present = "yes" if is_present(one.name) else "in part" if broken_off else "no"
+        wrong = fault(one.name) if is_present(one.name) else ""
+        faults += [f"{one.name}: {wrong}"] * bool(wrong)
+        here = "wrong file" if wrong else "yes"
+        present = here if is_present(one.name) else "in part" if broken_off else "no"
         needs = f" (needs {one.needs})" if one.needs else ""
         best = one.best_for + needs
         row = (one.name, does, present, _runs(one, device))
         print(_FORMAT.format(*row, _size(one.size), one.licence, best))
+    for wrong in faults:
+        say(wrong)
     choice = engines.choose(lambda: device)
     say(f"ENGINE=auto takes {choice.name}: {choice.reason}.")
     say(f"Weights lie in {folder()}; `relay models get NAME` brings them.")

@@ -71,11 +71,16 @@ def refusal(done: subprocess.CompletedProcess[str]) -> str:
 
 def test_the_table_says_what_is_here_and_what_would_run(relay, folder: Path) -> None:
     (folder / "R50_DeAOTL_PRE_YTB_DAV.pth").write_bytes(b"PK\x03\x04")
+    torch.save(DeAOT(VARIANTS["DeAOTS"]).state_dict(), folder / "DeAOTS_PRE_YTB_DAV.pth")
     (folder / "DeAOTT_PRE_YTB_DAV.pth.part").write_bytes(b"PK\x03\x04")
     done = relay("models")
     assert (done.returncode, done.stderr) == (0, "")
     rows = {line.split()[0]: line for line in done.stdout.splitlines()}
-    assert rows["deaot-r50-l"].split()[1:3] == ["follows", "yes"]
+    assert rows["deaot-s"].split()[1:3] == ["follows", "yes"]
+    assert rows["deaot-r50-l"].split()[1:4] == ["follows", "wrong", "file"]
+    file = folder / "R50_DeAOTL_PRE_YTB_DAV.pth"
+    assert f"deaot-r50-l: {file} is not whole, or it is damaged: delete it and" in done.stdout
+    assert not (folder / "pins.json").exists()
     assert rows["deaot-t"].split()[1:4] == ["follows", "in", "part"]
     assert "BSD-3-Clause" in rows["deaot-t"]
     assert rows["sam-vit-b"].split()[1:3] == ["makes", "no"]
@@ -147,6 +152,14 @@ def test_a_wrong_file_is_refused_before_anything_runs(relay, folder: Path, sampl
     assert "has 4 bytes, the weights of sam-vit-b have 375,042,383: delete it" in refusal(
         relay("models", "get", "sam-vit-b")
     )
+
+
+def test_a_submit_with_a_wrong_file_is_refused_at_once(relay, folder: Path, sample: Path) -> None:
+    file = folder / "DeAOTT_PRE_YTB_DAV.pth"
+    torch.save(DeAOT(VARIANTS["DeAOTS"]).state_dict(), file)
+    sentence = refusal(relay("submit", sample, "--engine", "deaot-t"))
+    assert "does not hold the weights of DeAOTT" in sentence
+    assert relay("jobs").stdout.startswith("No jobs yet")
 
 
 def test_a_pinned_file_that_changed_is_refused(relay, folder: Path, sample: Path) -> None:

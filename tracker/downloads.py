@@ -264,7 +264,12 @@ def _writable(folder: Path) -> Iterator[None]:
 def _alone(lock: Path, name: str) -> Iterator[None]:
     try:
         with FileLock(lock, timeout=0):
-            yield
+            try:
+                yield
+            finally:
+                # While it is held: who waits with the old file open sees that it has no name.
+                with contextlib.suppress(OSError):
+                    lock.unlink()
     except Timeout as exc:
         raise InputError(
             f"The weights of {name} are being downloaded already: wait for that."

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zipfile
 from dataclasses import dataclass
+from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
@@ -24,6 +25,13 @@ _SAM = "https://dl.fbaipublicfiles.com/segment_anything/"
 _SAM_PAGE = "https://github.com/facebookresearch/segment-anything#model-checkpoints"
 _STARTS = (b"PK\x03\x04", b"\x80")  # of a file that torch.save wrote: a zip, or an older pickle
 _MEGA = 1_000_000
+
+
+class Use(StrEnum):
+    """What a model is loaded for."""
+
+    VIDEO = "video"
+    IMAGE = "image"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,14 +137,80 @@ def check(name: str) -> tuple[pins.Checked, ...]:
     Raises InputError as `weights` does.
     """
     one, path = model(name), require_present(name)
-    again = f"delete it and run `relay models get {name}`"
+    if not one.repository:
+        refuse_wrong(one, path, str(path), _again(one))
+        if not one.sha256 and not pins.is_pinned(folder(), one.file):
+            _refuse_unreadable(one, path, _again(one))
+    return tuple(
+        pins.check(folder(), each, sha256=one.sha256, again=_again(one)) for each in _files(one)
+    )
+
+
+def require_fitting(name: str, use: Use) -> None:
+    """Make sure that the files of `name` are the right ones and hold that model's weights.
+
+    Beyond `check` the names and shapes of the weights are compared with the model's, once for each
+    version of a file: for a DeAOT that takes a moment, a folder of the transformers library has to
+    be loaded. Raises InputError as `weights` does, and for another model's weights.
+    """
+    check(name)
+    one = model(name)
+    if one.sha256:
+        return  # to the byte the published file
+    main = f"{one.file}/{TENSORS}" if one.repository else one.file
+    if not pins.is_known_to_fit(folder(), main, use):
+        _refuse_other_weights(one, use)
+        pins.note_fit(folder(), main, use)
+
+
+def fault(name: str) -> str:
+    """Why the files that are here as `name` are not what they should be, in one sentence; else "".
+
+    What is not pinned yet stays so: looking is no first use. A file that `require_fitting` has
+    looked through is not read again.
+    """
+    one, use = model(name), Use.VIDEO if model(name).tracks else Use.IMAGE
+    try:
+        path = require_present(name)
+        if not one.repository:
+            refuse_wrong(one, path, str(path), _again(one))
+        pinned = [each for each in _files(one) if one.sha256 or pins.is_pinned(folder(), each)]
+        for each in pinned:
+            pins.check(folder(), each, sha256=one.sha256, again=_again(one))
+        main = f"{one.file}/{TENSORS}" if one.repository else one.file
+        looked = main in pinned and pins.is_known_to_fit(folder(), main, use)
+        if one.runnable and not one.sha256 and not looked:
+            _refuse_other_weights(one, use)
+    except InputError as exc:
+        return str(exc)
+    return ""
+
+
+def _files(one: Model) -> list[str]:
+    """The files of a model that count, by their paths in MODEL_DIR."""
+    if not one.repository:
+        return [one.file]
+    here = sorted(place(one.name).iterdir())
+    return [f"{one.file}/{p.name}" for p in here if p.suffix in {".json", ".safetensors"}]
+
+
+def _again(one: Model) -> str:
+    return f"delete it and run `relay models get {one.name}`"
+
+
+def _refuse_other_weights(one: Model, use: Use) -> None:
+    """Raise InputError where the weights' names and shapes are not those of the model."""
+    # On use: listing the models must not need torch.
     if one.repository:
-        names = sorted(p.name for p in path.iterdir() if p.suffix in {".json", ".safetensors"})
-        return tuple(pins.check(folder(), f"{one.file}/{n}", again=again) for n in names)
-    refuse_wrong(one, path, str(path), again)
-    if not one.sha256 and not pins.is_pinned(folder(), one.file):
-        _refuse_unreadable(one, path, again)
-    return (pins.check(folder(), one.file, sha256=one.sha256, again=again),)
+        from tracker.propagators.transformers_video.loading import require_weights
+
+        require_weights(use.value, one.name, place(one.name))
+        return
+    from tracker.engines import VARIANTS
+    from tracker.propagators.deaot.weights import require_names
+
+    if one.name in VARIANTS:
+        require_names(VARIANTS[one.name], place(one.name))
 
 
 def refuse_wrong(one: Model, path: Path, shown: str, do: str) -> None:

@@ -1,7 +1,8 @@
 """Whether a file of weights is still the one that was published, or that was used first.
 
 `pins.json` beside the weights remembers each file's SHA-256, with the size, time and inode that it
-had: a file is hashed anew only where these differ.
+had: a file is hashed anew only where these differ. It also remembers as what a file was looked
+through, which takes longer than hashing it. Where it cannot be written a process remembers.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import hashlib
 import json
 import logging
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +39,14 @@ class _Pin:
     size: int
     mtime_ns: int
     inode: int
+    fits: str = ""  # what its content was found to be, in words that `note_fit` was given
 
-    def fits(self, other: os.stat_result) -> bool:
+    def is_of(self, other: os.stat_result) -> bool:
         seen = (other.st_size, other.st_mtime_ns, other.st_ino)
         return seen == (self.size, self.mtime_ns, self.inode)
 
 
-_known: dict[Path, _Pin] = {}  # where MODEL_DIR cannot be written
+_known: dict[Path, _Pin] = {}  # where MODEL_DIR cannot be written: of each file the newest
 
 
 def check(folder: Path, name: str, *, sha256: str = "", again: str) -> Checked:
@@ -54,10 +56,12 @@ def check(folder: Path, name: str, *, sha256: str = "", again: str) -> Checked:
     InputError where it is not the right one, or cannot be read.
     """
     path = folder / name
-    pin = _read(folder).get(name) or _known.get(path)
+    own = _known.get(path)
+    pin = _read(folder).get(name) or own
     try:
         status = path.stat()
-        digest = pin.sha256 if pin is not None and pin.fits(status) else digest_of(path)
+        seen = next((p for p in (pin, own) if p is not None and p.is_of(status)), None)
+        digest = seen.sha256 if seen is not None else digest_of(path)
     except OSError as exc:
         raise InputError(f"{path} cannot be read ({exc.strerror}): {again}.") from exc
     if sha256 and digest != sha256:
@@ -71,9 +75,10 @@ def check(folder: Path, name: str, *, sha256: str = "", again: str) -> Checked:
             f"{pin.sha256[:_SHOWN]}…): put that one back, or delete {folder / FILE} to trust what "
             "is here now."
         )
-    fresh = _Pin(digest, status.st_size, status.st_mtime_ns, status.st_ino)
     first = pin is None and not sha256
-    if fresh != pin:
+    if seen is None:
+        fits = pin.fits if pin is not None and pin.sha256 == digest else ""
+        fresh = _Pin(digest, status.st_size, status.st_mtime_ns, status.st_ino, fits)
         _write(folder, name, fresh)
         if first:
             _log.info("%s is pinned on first use: SHA-256 %s.", name, digest)
@@ -83,6 +88,22 @@ def check(folder: Path, name: str, *, sha256: str = "", again: str) -> Checked:
 def is_pinned(folder: Path, name: str) -> bool:
     """Whether the file `name` in `folder` has a hash that it is compared with."""
     return name in _read(folder) or folder / name in _known
+
+
+def is_known_to_fit(folder: Path, name: str, what: str) -> bool:
+    """Whether the file, which was just checked, was noted to be `what`."""
+    return any(
+        pin is not None and what in pin.fits.split(", ")
+        for pin in (_read(folder).get(name), _known.get(folder / name))
+    )
+
+
+def note_fit(folder: Path, name: str, what: str) -> None:
+    """Remember of a file that was just checked that its content is `what`, until it changes."""
+    pin = _known.get(folder / name) or _read(folder).get(name)
+    if pin is not None:
+        known = [each for each in pin.fits.split(", ") if each]
+        _write(folder, name, replace(pin, fits=", ".join(sorted({*known, what}))))
 
 
 def digest_of(path: Path) -> str:

@@ -20,8 +20,10 @@ import torch
 
 from errors import InputError
 from tests.helpers.publisher import Publisher, publishing
-from tracker import downloads, models, pins
+from tracker import downloads, engines, models, pins
 from tracker.models import Model
+from tracker.propagators.deaot.network import DeAOT
+from tracker.propagators.deaot.variants import VARIANTS
 
 
 def saved(tensor: torch.Tensor) -> bytes:
@@ -84,8 +86,8 @@ def refusal(name: str = "net") -> str:
 
 
 def left(folder: Path) -> set[str]:
-    """What lies in MODEL_DIR, but for locks."""
-    return {p.name for p in folder.iterdir() if p.suffix != ".lock"}
+    """What lies in MODEL_DIR, but for the lock of the pins."""
+    return {p.name for p in folder.iterdir()} - {"pins.lock"}
 
 
 def test_a_download_is_whole_and_tells_how_far_it_is(net: Model, folder: Path) -> None:
@@ -329,6 +331,47 @@ def test_a_file_is_hashed_once_until_it_changes(
     models.weights("net")
     models.weights("net")
     assert hashed == [folder / "net.pth"]
+
+
+def test_where_stale_pins_cannot_be_written_a_file_is_hashed_once_all_the_same(
+    net: Model, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A share that is mounted read-only, with a copy of the file that is younger than its pin."""
+    know(monkeypatch, replace(net, sha256="", exact=False))
+    downloads.get("net")
+    (folder / "pins.lock").unlink()
+    (folder / "pins.lock").mkdir()  # stands for a read-only disk: root could write there
+    os.utime(folder / "net.pth", ns=(1, 1))
+    hashed: list[Path] = []
+    digest_of = pins.digest_of
+    monkeypatch.setattr(pins, "digest_of", lambda path: hashed.append(path) or digest_of(path))
+    for _ in range(3):
+        models.weights("net")
+    assert hashed == [folder / "net.pth"]
+    os.utime(folder / "net.pth", ns=(2, 2))
+    models.weights("net")
+    assert len(hashed) == 2
+
+
+def test_a_file_of_another_model_is_refused_though_it_is_pinned(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything runs, and without its numbers being read more than once."""
+    folder.mkdir()
+    file = folder / models.model("deaot-t").file
+    torch.save(DeAOT(VARIANTS["DeAOTS"]).state_dict(), file)
+    pins.check(folder, file.name, again="")  # as one was that nobody looked through
+    assert "does not hold the weights of DeAOTT" in models.fault("deaot-t")
+    with pytest.raises(InputError, match="does not hold the weights of DeAOTT"):
+        engines.require("deaot-t")
+    (folder / pins.FILE).unlink()
+    torch.save(DeAOT(VARIANTS["DeAOTT"]).state_dict(), file)
+    assert models.fault("deaot-t") == ""
+    assert not (folder / pins.FILE).exists()  # looking pins nothing
+    engines.require("deaot-t")
+    monkeypatch.setattr(torch, "load", None)
+    engines.require("deaot-t")
+    assert models.fault("deaot-t") == ""
 
 
 def test_pins_that_cannot_be_read_are_named(net: Model, folder: Path) -> None:

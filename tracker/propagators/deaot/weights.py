@@ -29,6 +29,16 @@ def load(variant: str, path: Path) -> DeAOT:
     return network
 
 
+def require_names(variant: str, path: Path) -> None:
+    """Make sure that `path` has the names and shapes of `variant`, without reading any number.
+
+    Raises InputError as `load` does.
+    """
+    with torch.device("meta"):
+        network = DeAOT(VARIANTS[variant])
+    _matching(network, _read(path, "meta"), str(path))
+
+
 def fill(network: DeAOT, weights: Mapping[str, Tensor], source: str) -> None:
     """Put `weights` into `network`, all of it; what it does not know is left out.
 
@@ -36,6 +46,12 @@ def fill(network: DeAOT, weights: Mapping[str, Tensor], source: str) -> None:
     that lacks a name, has it in another shape, or has further layers, is of another model. `source`
     names the file in the error. Raises InputError.
     """
+    found = _matching(network, weights, source)
+    network.load_state_dict({name: w.float() for name, w in found.items()}, strict=False)
+
+
+def _matching(network: DeAOT, weights: Mapping[str, Tensor], source: str) -> Mapping[str, Tensor]:
+    """All weights that `network` needs, by its own names. Raises InputError as `fill` does."""
     own = network.state_dict()
     found = {
         name.removeprefix(_PREFIX) if name not in own else name: w for name, w in weights.items()
@@ -59,12 +75,12 @@ def fill(network: DeAOT, weights: Mapping[str, Tensor], source: str) -> None:
             f"{source} does not hold the weights of {network.variant.name}: {'; '.join(said)}."
             " Get the file again, or choose the engine that it belongs to."
         )
-    network.load_state_dict({n: found[n].float() for n in needed}, strict=False)
+    return {name: found[name] for name in needed}
 
 
-def _read(path: Path) -> Mapping[str, Tensor]:
+def _read(path: Path, device: str = "cpu") -> Mapping[str, Tensor]:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location=device, weights_only=True)
     except OSError as exc:
         raise InputError(f"{path} cannot be read: {exc.strerror or exc}.") from exc
     except Exception as exc:  # whatever a damaged or hostile file makes of a reader
@@ -83,6 +99,6 @@ def _read(path: Path) -> Mapping[str, Tensor]:
         if isinstance(name, str)
         and isinstance(w, Tensor)
         and w.layout is torch.strided
-        and w.device.type == "cpu"
+        and w.device.type == device
         and not w.is_complex()
     }
