@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco
@@ -19,8 +21,14 @@ def rasterise(points: NDArray[np.float64], height: int, width: int) -> NDArray[n
     1.0 (section 8 of the format's rules). So it is called here in the same way, which makes it
     the same pixels, and no rule of ours.
     """
-    outline = [points.ravel().tolist()]
-    pixels: NDArray[np.bool_] = coco.decode(
-        coco.merge(coco.frPyObjects(outline, height, width))
-    ).astype(np.bool_)
+    pixels: NDArray[np.bool_] = coco.decode(_runs(points, height, width)).astype(np.bool_)
     return pixels
+
+
+def has_pixels(points: NDArray[np.float64], height: int, width: int) -> bool:
+    """Whether `rasterise` would give any pixel; quicker, and without a picture in memory."""
+    return bool(coco.area(_runs(points, height, width)))
+
+
+def _runs(points: NDArray[np.float64], height: int, width: int) -> Any:
+    return coco.merge(coco.frPyObjects([points.ravel().tolist()], height, width))

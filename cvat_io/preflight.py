@@ -6,8 +6,9 @@ files and folders whose names begin with a dot are hidden from it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -21,6 +22,11 @@ from cvat_io.xmlstream import Source
 from errors import InputError, one_line
 
 _SHOWN = 20  # labels, and kinds of shapes
+_OF_AN_EXPORT = re.compile(r"[:;] (?:export|fetch) [^:;]*\bCVAT\b[^:;]*\.$")
+_AGAIN = (
+    "fetch the result again where it was made (`relay result JOB --out F`, or its page), or run "
+    "the job again"
+)
 
 
 def foresee(result: Path, export: Path | None, limits: Limits) -> tuple[Meta, Forecast]:
@@ -34,11 +40,12 @@ def foresee(result: Path, export: Path | None, limits: Limits) -> tuple[Meta, Fo
     streamed = replace(limits, archive_ratio=2**31)
     forecast = Forecast()
     with ExitStack() as stack:
-        archive = open_archive(result, streamed)
-        if archive is not None:
-            stack.enter_context(archive)
-        names = _names(archive, result, forecast)
-        head = _head(archive, names, result, required=export is None)
+        with _as_of_a_result():
+            archive = open_archive(result, streamed)
+            if archive is not None:
+                stack.enter_context(archive)
+            names = _names(archive, result, forecast)
+            head = _head(archive, names, result, required=export is None)
         if export is None:
             assert head is not None
             job = head
@@ -48,9 +55,22 @@ def foresee(result: Path, export: Path | None, limits: Limits) -> tuple[Meta, Fo
             if head is not None:
                 forecast.notices += _other_job(head, job)
         importer = Importer(job, forecast)
-        for name in names:
-            importer.read(_source(archive, name, result), name)
+        with _as_of_a_result():
+            for name in names:
+                importer.read(_source(archive, name, result), name)
     return job, forecast
+
+
+@contextmanager
+def _as_of_a_result() -> Iterator[None]:
+    """Give the advice of whoever reads a file for a result: that one does not come from CVAT."""
+    try:
+        yield
+    except InputError as exc:
+        sentence, changed = _OF_AN_EXPORT.subn(f": {_AGAIN}.", str(exc))
+        if not changed:
+            raise
+        raise InputError(sentence) from exc
 
 
 def describe_forecast(job: Meta, forecast: Forecast) -> Iterator[str]:

@@ -15,6 +15,7 @@ import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from importlib.util import find_spec
 
 import numpy as np
 from lxml import etree
@@ -210,8 +211,21 @@ def _require_pixels(prompts: Sequence[Prompt], width: int | None, height: int | 
         left, top, right, bottom = prompt.box
         wide = min(right, width or _FAR) - max(left, 0.0)
         high = min(bottom, height or _FAR) - max(top, 0.0)
-        if wide <= 0 or high <= 0:
+        if wide <= 0 or high <= 0 or not _any_pixel(prompt, width, height):
             raise prompt.without_pixels()
+
+
+def _any_pixel(prompt: Prompt, width: int | None, height: int | None) -> bool:
+    """Whether a shape within the frame has a pixel; True where that cannot be said here.
+
+    The frame's size may be known by its image alone, and a web host lacks pycocotools: there the
+    worker refuses it.
+    """
+    if width is None or height is None or find_spec("pycocotools") is None:
+        return True
+    from cvat_io.polygons import has_pixels
+
+    return has_pixels(prompt.points, height, width)
 
 
 def _overlap(box: tuple[float, float, float, float], mask: Mask) -> float:

@@ -234,3 +234,24 @@ def test_the_summary_counts_all_and_shows_the_first(tmp_path: Path) -> None:
 def test_what_cvat_wrote_itself(name: str, fate: Fate) -> None:
     _, forecast = preflight.foresee(FIXTURES / name, None, Limits())
     assert forecast.fate is fate, forecast.struck
+
+
+def test_a_damaged_result_is_to_be_made_or_fetched_again_not_exported(tmp_path: Path) -> None:
+    """A result does not come from CVAT; the export that it is compared with does."""
+    with open_export(export_file(tmp_path), Limits()) as opened:
+        write_result(tmp_path / "r.zip", opened, [shape(3)], {})
+    whole = (tmp_path / "r.zip").read_bytes()
+    again = "fetch the result again where it was made (`relay result JOB --out F`, or its page)"
+    for name, content in {
+        "cut.zip": whole[:-20],
+        "empty.zip": b"",
+        "torn.xml": document(META, mask(3))[:-30],
+    }.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError) as caught:
+            preflight.foresee(tmp_path / name, None, Limits())
+        assert again in str(caught.value)
+        assert "from CVAT" not in str(caught.value)
+    (tmp_path / "cut.zip").write_bytes(whole[:-20])
+    with pytest.raises(InputError, match="fetch it again from CVAT"):
+        preflight.foresee(tmp_path / "r.zip", tmp_path / "cut.zip", Limits())
