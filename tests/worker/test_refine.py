@@ -35,7 +35,7 @@ from tracker.segmenters.protocol import Segmenter
 from worker.assemble import assemble
 from worker.compute import SpanOutcome
 from worker.local import track
-from worker.refine import FLAGGED, Decision, Refiner
+from worker.refine import FLAGGED, Decision, Refiner, _gains
 from worker.spanfile import SpanFile
 
 SIDE = 12  # of the clip's squares
@@ -373,3 +373,29 @@ def test_the_queue_gives_the_same_bytes_as_relay_track(
     assert made == [settings.data_dir / "embeddings", None]
     track(export, tmp_path / "off.zip", options=replace(options, refine=False), settings=settings)
     assert (tmp_path / "off.zip").read_bytes() != (tmp_path / "here.zip").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("agreement", "doubt", "others", "taken"),
+    [
+        (0.7, 0.5, 0.3, True),
+        (0.7, 0.5, 0.2, True),  # another one gains too
+        (0.6, 0.5, 0.3, False),  # the passes agree no better
+        (0.5, 0.5, 0.3, False),
+        (0.7, 0.6, 0.3, False),  # it is in as much doubt as before
+        (0.7, 0.7, 0.3, False),
+        (0.7, 0.5, 0.4, False),  # another one pays for it
+    ],
+)
+def test_a_second_look_counts_where_one_gains_and_nobody_loses(
+    agreement: float, doubt: float, others: float, taken: bool
+) -> None:
+    """The passes agree more, the object is in less doubt, and no other one in more: all three."""
+    nothing = Step(np.zeros((1, 1), np.uint16), np.ones(2, np.float32))
+
+    def decision(agreed: float, own: float, other: float) -> Decision:
+        pair = np.array([1.0, agreed], np.float32), np.array([other, own], np.float32)
+        return Decision(nothing, *pair)
+
+    before = decision(0.6, 0.6, 0.3)
+    assert _gains(2, decision(agreement, doubt, others), before) is taken
