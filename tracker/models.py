@@ -166,8 +166,8 @@ def require_fitting(name: str, use: Use) -> None:
 def fault(name: str) -> str:
     """Why the files that are here as `name` are not what they should be, in one sentence; else "".
 
-    What is not pinned yet stays so: looking is no first use. A file that `require_fitting` has
-    looked through is not read again.
+    What is not pinned yet stays so: looking is no first use. A pinned file that was looked through
+    is not read again until it changes.
     """
     one, use = model(name), Use.VIDEO if model(name).tracks else Use.IMAGE
     try:
@@ -181,6 +181,8 @@ def fault(name: str) -> str:
         looked = main in pinned and pins.is_known_to_fit(folder(), main, use)
         if one.runnable and not one.sha256 and not looked:
             _refuse_other_weights(one, use)
+            if main in pinned:
+                pins.note_fit(folder(), main, use)
     except InputError as exc:
         return str(exc)
     return ""

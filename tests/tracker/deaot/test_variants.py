@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from demo.clip import make_clip
-from tracker import engines, models
+from tracker import engines, models, pins
 from tracker.propagators.deaot.decide import decided, sureness
 from tracker.propagators.deaot.encoder import Encoder
 from tracker.propagators.deaot.network import DeAOT
@@ -50,8 +50,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("name", engines.VARIANTS)
 def test_every_variant_runs_end_to_end_and_sees_each_frame_once(name: str, folder: Path) -> None:
-    published(engines.VARIANTS[name], folder / models.model(name).file)
-    engines.require(name)
+    file = models.model(name).file
+    published(engines.VARIANTS[name], folder / file)
+    pins.check(folder, file, again="")
     propagator = engines.make(name, memory=engines.Memory(frames=2, gap=1))
     looked: list[int] = []
 

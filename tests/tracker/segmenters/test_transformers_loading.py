@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from errors import InputError
 from tests.tracker.transformers_tiny import FAMILIES, picture, video_model
+from tracker import engines, models, pins
 from tracker.engines import Power
 from tracker.propagators.transformers_video import loading, make
 from tracker.propagators.transformers_video.loading import load
@@ -120,6 +121,31 @@ def test_other_weights_are_named(
     changed(folder, change)
     with pytest.raises(InputError, match=said):
         load("video", NAMES.get(family, family), folder, "cpu")
+
+
+def test_a_pinned_folder_is_looked_through_once_before_anything_runs(
+    published: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its hash alone would say that it is the one that came first, not that it is the model's."""
+    monkeypatch.setattr(models, "_folder", tmp_path)
+    (tmp_path / "edgetam").mkdir()
+    folder = copied(published("edgetam"), tmp_path / "edgetam")
+    changed(folder, without)
+    models.check("edgetam")  # pins it, as the first that came
+    for say in (models.fault, refusal):
+        assert "is no file of edgetam: it lacks weights no_memory_embedding" in say("edgetam")
+    copied(published("edgetam"), folder)
+    (tmp_path / pins.FILE).unlink()
+    engines.require("edgetam")
+    monkeypatch.setattr(loading, "_read", None)
+    engines.require("edgetam")
+    assert models.fault("edgetam") == ""
+
+
+def refusal(engine: str) -> str:
+    with pytest.raises(InputError) as caught:
+        engines.require(engine)
+    return str(caught.value)
 
 
 def test_a_missing_package_is_named(
