@@ -46,14 +46,13 @@ class Bank:
         """
         if len(self._slots) < self._most:
             slot = len(self._slots)
-            self._slots.append((self._written, given))
         elif not given and self._all_given():
             return  # a person's masks are worth more than the network's own
         else:
             slot = self._oldest()
-            self._slots[slot] = self._written, given
+        self._grow(frame, slot + 1)  # may find no memory: until then nothing has changed
+        self._slots[slot : slot + 1] = [(self._written, given)]
         self._written += 1
-        self._grow(frame, slot + 1)
         for buffers, remembered in zip(self._buffers, frame, strict=True):
             for buffer, entry in zip(buffers, remembered, strict=True):
                 buffer[slot] = entry[0]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 from torch.nn import functional
 
 from tracker.propagators.deaot.encoder import Maps
+from tracker.propagators.deaot.propagation import spread
 
 MOST = 10  # objects of a group
 
@@ -35,11 +38,14 @@ class Decoder(nn.Module):
         self.conv_out = nn.Conv2d(128, MOST + 1, 1)
         self._corners = corners
 
-    def forward(self, carried: Tensor, maps: Maps, objects: int) -> Tensor:
-        """Logits (B, objects + 1, h4, w4) of background and objects; `carried` (B, 512, h, w)."""
-        x = self.conv_16x(self.conv_in(carried) + self.adapter_16x(maps.s16))
-        x = self.conv_8x(self._grown(x, maps.s8) + self.adapter_8x(maps.s8))
-        x = self.conv_4x(self._grown(x, maps.s4) + self.adapter_4x(maps.s4))
+    def forward(self, carried: Tensor, maps: Maps, objects: int, owners: Sequence[int]) -> Tensor:
+        """Logits (B, objects + 1, h4, w4) of background and objects.
+
+        `carried` (B, 512, h, w), `maps` of I images, `owners`: see `propagation.spread`.
+        """
+        x = self.conv_16x(self.conv_in(carried) + spread(self.adapter_16x(maps.s16), owners))
+        x = self.conv_8x(self._grown(x, maps.s8) + spread(self.adapter_8x(maps.s8), owners))
+        x = self.conv_4x(self._grown(x, maps.s4) + spread(self.adapter_4x(maps.s4), owners))
         weight, bias = self.conv_out.weight, self.conv_out.bias
         assert bias is not None
         return functional.conv2d(x, weight[: objects + 1], bias[: objects + 1])

@@ -44,7 +44,7 @@ class DeAOT(nn.Module):
             self.decoder.compile(dynamic=False)
 
     def encode(self, image: Tensor) -> tuple[Maps, Tensor]:
-        """The maps of `image`, float (1, 3, H, W), and its tokens (1, N, 256)."""
+        """The maps of images, float (I, 3, H, W), and their tokens (I, N, 256)."""
         maps = self.encoder(image)
         return maps, self.encoder_projector(maps.last).flatten(2).transpose(1, 2)
 

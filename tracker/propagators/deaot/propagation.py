@@ -2,7 +2,8 @@
 
 Yang and Yang, "Decoupling Features in Hierarchical Propagation for Video Object Segmentation"
 (NeurIPS 2022), sections 4.1 and 4.2. Shapes: tokens are (B, N, C), N = h w of the grid at stride
-16, row-major; B are groups of objects. Where all groups are alike, B may be 1.
+16, row-major; B are groups of objects, of one image or of several. What only the image decides is
+computed of the I images, and where there is one it stays one for all of its groups.
 """
 
 from __future__ import annotations
@@ -47,6 +48,16 @@ class Recalled(NamedTuple):
 
     long: Sequence[Remembered]
     short: Remembered
+
+
+def spread(x: Tensor, owners: Sequence[int]) -> Tensor:
+    """What images show, (I, ...), for each of their groups: (B, ...), or (1, ...) for all of them.
+
+    `owners`: of each of the B groups its image, 0 .. I - 1, in order; every image has a group.
+    """
+    if len(x) in (1, len(owners)):
+        return x
+    return torch.cat([x[owner : owner + 1] for owner in owners])
 
 
 class _Propagation(nn.Module):
@@ -192,7 +203,7 @@ class Transformer(nn.Module):
     def meet(self, visual: Tensor, who: Tensor, window: Window) -> list[Remembered]:
         """What each layer remembers of a frame whose masks are given: it is its own memory.
 
-        `visual` (1, N, 256), `who` (B, N, 256).
+        `visual` (1, N, 256), `who` (B, N, 256): groups of one image.
         """
         remembered: list[Remembered] = []
 
@@ -202,26 +213,33 @@ class Transformer(nn.Module):
             long = list(map(Remembered, keys.chunk(len(keys)), values.chunk(len(values))))
             return Recalled(long, remembered[-1])
 
-        self._run(visual, recall, window)
+        self._run(visual, recall, window, [0] * len(who))
         return remembered
 
     def carry(
-        self, visual: Tensor, memory: Sequence[Recalled], window: Window
+        self, visual: Tensor, memory: Sequence[Recalled], window: Window, owners: Sequence[int]
     ) -> tuple[Tensor, list[Seen]]:
-        """What is known of a new frame: (B, 512, h, w), and what each layer saw of it.
+        """What is known of new frames: (B, 512, h, w), and what each layer saw of them.
 
-        `visual` (1, N, 256). `memory`: of each layer.
+        `visual` (I, N, 256), `owners`: see `spread`. `memory`: of each layer.
         """
         each = iter(memory)
-        return self._run(visual, lambda layer, seen: next(each), window)
+        return self._run(visual, lambda layer, seen: next(each), window, owners)
 
     def _run(
-        self, visual: Tensor, recall: Callable[[Layer, Seen], Recalled], window: Window
+        self,
+        visual: Tensor,
+        recall: Callable[[Layer, Seen], Recalled],
+        window: Window,
+        owners: Sequence[int],
     ) -> tuple[Tensor, list[Seen]]:
         identity: Tensor | None = None
         all_seen = []
         for layer in self.layers:
             seen, gate = layer.look(visual, identity)  # type: ignore[operator]
+            if identity is None:
+                visual, gate = spread(visual, owners), spread(gate, owners)
+                seen = Seen(spread(seen.key, owners), spread(seen.value, owners), None)
             all_seen.append(seen)
             recalled = recall(layer, seen)  # type: ignore[arg-type]
             visual, identity = layer(visual, identity, seen, gate, recalled, window)

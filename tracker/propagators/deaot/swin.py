@@ -46,7 +46,7 @@ class _Patches(nn.Module):
         self.norm = nn.LayerNorm(128)
 
     def forward(self, image: Tensor) -> Tensor:
-        """(1, 3, H, W) -> (1, H/4, W/4, 128)."""
+        """(B, 3, H, W) -> (B, H/4, W/4, 128)."""
         height, width = image.shape[-2:]
         image = functional.pad(image, (0, -width % 4, 0, -height % 4))
         return self.norm(self.proj(image).permute(0, 2, 3, 1))  # type: ignore[no-any-return]
@@ -62,7 +62,7 @@ class _Stage(nn.Module):
         self._apart: tuple[tuple[int, int], Tensor] | None = None
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(1, h, w, C) -> the same, and what the next stage begins with."""
+        """(B, h, w, C) -> the same, and what the next stage begins with."""
         apart = self._mask(x)
         for block in self.blocks:
             x = block(x, apart)
@@ -133,6 +133,8 @@ class _WindowAttention(nn.Module):
         bias = table.view(tokens, tokens, self.heads).permute(2, 0, 1)[None]
         if apart is not None:
             bias = bias + apart[:, None]
+            if count > len(apart):  # of several images
+                bias = bias.repeat(count // len(apart), 1, 1, 1)
         y = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
         return self.proj(y.transpose(1, 2).reshape(count, tokens, width))  # type: ignore[no-any-return]
 
@@ -162,13 +164,14 @@ class _Merge(nn.Module):
 
 
 def _windows(x: Tensor) -> Tensor:
-    """(1, h, w, C) -> (windows, 49, C); sides are multiples of the window."""
-    _, height, width, channels = x.shape
-    parts = x.view(height // _WINDOW, _WINDOW, width // _WINDOW, _WINDOW, channels)
-    return parts.transpose(1, 2).reshape(-1, _WINDOW * _WINDOW, channels)
+    """(B, h, w, C) -> (windows, 49, C), image after image; sides are multiples of the window."""
+    count, height, width, channels = x.shape
+    parts = x.view(count, height // _WINDOW, _WINDOW, width // _WINDOW, _WINDOW, channels)
+    return parts.transpose(2, 3).reshape(-1, _WINDOW * _WINDOW, channels)
 
 
 def _joined(windows: Tensor, height: int, width: int) -> Tensor:
     """The opposite of `_windows`."""
-    parts = windows.view(height // _WINDOW, width // _WINDOW, _WINDOW, _WINDOW, -1)
-    return parts.transpose(1, 2).reshape(1, height, width, -1)
+    channels = windows.shape[-1]
+    parts = windows.view(-1, height // _WINDOW, width // _WINDOW, _WINDOW, _WINDOW, channels)
+    return parts.transpose(2, 3).reshape(-1, height, width, channels)

@@ -2,12 +2,14 @@
 
 Yang and Yang (NeurIPS 2022), section 5, and the state machine of the published tool: a frame whose
 masks are given is its own memory; of others the layers' view is kept until their masks are known.
+Frames of several clips may be computed at once: `look`, `carry` and `update` take their trackers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 
 import torch
 from torch import Tensor
@@ -88,33 +90,15 @@ class Tracker:
 
     def look(self, image: Tensor) -> None:
         """Encode a frame, float (1, 3, H, W), once for whatever is done with it."""
-        self._maps, self._visual = self._network.encode(image)
-        height, width = self._maps.s16.shape[-2:]
-        if self._window is None or (self._window.height, self._window.width) != (height, width):
-            self._window = Window(height, width, image.device)
+        look([self], image)
 
     def carry(self) -> list[Tensor]:
         """Logits of each group, (1, objects + 1, h4, w4), of background and its objects."""
-        maps, visual, window = self._shown()
-        logits = []
-        for groups in self._chunks(self._groups):
-            banks = [group.bank.read() for group in groups]
-            memory = [
-                Recalled([bank[layer] for bank in banks], _joined([g.short[layer] for g in groups]))
-                for layer in range(self._network.variant.layers)
-            ]
-            carried, seen = self._network.LSTT.carry(visual, memory, window)
-            most = max(group.objects for group in groups)
-            found = self._network.decoder(carried, maps, most)
-            for index, group in enumerate(groups):
-                group.step += 1
-                group.seen = [_of(each, index) for each in seen]
-                logits.append(found[index : index + 1, : group.objects + 1])
-        return logits
+        return carry([self])[0]
 
     def update(self, labels: Tensor) -> None:
         """Remember the frame that was carried to; `labels` float (H, W) at the network's size."""
-        self._update(self._groups, labels)
+        update([self], [labels])
 
     def meet(self, labels: Tensor, count: int) -> None:
         """Take given masks of objects 1 .. `count` as truth; `labels` as for `update`.
@@ -134,38 +118,30 @@ class Tracker:
             elif size > self._groups[index].objects:
                 self._groups[index].objects = size
                 news.append(index)
-        rest = [g for index, g in enumerate(self._groups) if index not in news]
-        if any(group.seen for group in rest):
-            self._update(rest, labels)
-        for groups in self._chunks([self._groups[index] for index in news]):
-            remembered = self._network.LSTT.meet(visual, self._who(groups, labels), window)
+        begun = [self._groups[index] for index in news]
+        for group in begun:
+            group.seen = []
+        self.update(labels)
+        for groups in self._chunks(begun):
+            who = self._network.identify(torch.stack(self._masks(groups, labels)))
+            remembered = self._network.LSTT.meet(visual, who, window)
             for index, group in enumerate(groups):
                 self._remember(group, _slice(remembered, index), given=True)
 
-    def _update(self, groups: Sequence[_Group], labels: Tensor) -> None:
-        for chunk in self._chunks(groups):
-            who = self._who(chunk, labels)
-            for index, group in enumerate(chunk):
-                remembered = [
-                    layer.remember(seen, who[index : index + 1])  # type: ignore[operator]
-                    for layer, seen in zip(self._network.LSTT.layers, group.seen, strict=True)
-                ]
-                self._remember(group, remembered, given=False)
-
     def _remember(self, group: _Group, frame: list[Remembered], *, given: bool) -> None:
-        group.short = frame
-        group.seen = []
         if given or group.step - group.last >= self._gap:
             group.bank.add(frame, given=given)
             group.last = group.step
+        group.short = frame
+        group.seen = []
 
-    def _who(self, groups: Sequence[_Group], labels: Tensor) -> Tensor:
-        """Who is where to each group: objects of other groups are background."""
+    def _masks(self, groups: Sequence[_Group], labels: Tensor) -> list[Tensor]:
+        """Label maps of groups, (H, W) of 0 .. 10: objects of other groups are background."""
         masks = []
         for group in groups:
             own = labels - MOST * self._groups.index(group)
             masks.append(own.where((own > 0) & (own <= MOST), own.new_zeros(())))
-        return self._network.identify(torch.stack(masks))
+        return masks
 
     def _chunks(self, groups: Sequence[_Group]) -> Iterator[Sequence[_Group]]:
         """Groups that are computed at once."""
@@ -178,10 +154,79 @@ class Tracker:
         return self._maps, self._visual, self._window
 
 
+def look(trackers: Sequence[Tracker], images: Tensor) -> None:
+    """Encode a frame of each clip, float (clips, 3, H, W); all are of one network."""
+    maps, visual = trackers[0]._network.encode(images)
+    height, width = maps.s16.shape[-2:]
+    for index, tracker in enumerate(trackers):
+        at = slice(index, index + 1)
+        tracker._maps, tracker._visual = Maps(*(each[at] for each in maps)), visual[at]
+        window = tracker._window
+        if window is None or (window.height, window.width) != (height, width):
+            tracker._window = Window(height, width, images.device)
+
+
+def carry(trackers: Sequence[Tracker]) -> list[list[Tensor]]:
+    """What `Tracker.carry` says, of each clip; all are of one network and shown at one size.
+
+    Every clip adds as many groups to a batch as it would compute at once alone. When it fails, no
+    clip has changed.
+    """
+    network = trackers[0]._network
+    logits: list[list[Tensor]] = [[] for _ in trackers]
+    carried_to: list[tuple[_Group, list[Seen]]] = []
+    for chunks in zip_longest(*(t._chunks(t._groups) for t in trackers), fillvalue=()):
+        clips = [index for index, chunk in enumerate(chunks) if chunk]
+        owners = [place for place, index in enumerate(clips) for _ in chunks[index]]
+        groups = [group for chunk in chunks for group in chunk]
+        shown = [trackers[index]._shown() for index in clips]
+        maps = Maps(*map(_cat, zip(*(each[0] for each in shown), strict=True)))
+        banks = [group.bank.read() for group in groups]
+        memory = [
+            Recalled([bank[layer] for bank in banks], _joined([g.short[layer] for g in groups]))
+            for layer in range(network.variant.layers)
+        ]
+        visual = _cat([each[1] for each in shown])
+        carried, seen = network.LSTT.carry(visual, memory, shown[0][2], owners)
+        most = max(group.objects for group in groups)
+        found = network.decoder(carried, maps, most, owners)
+        for index, (owner, group) in enumerate(zip(owners, groups, strict=True)):
+            logits[clips[owner]].append(found[index : index + 1, : group.objects + 1])
+            carried_to.append((group, [_of(each, index) for each in seen]))
+    for group, seen in carried_to:
+        group.step += 1
+        group.seen = seen
+    return logits
+
+
+def update(trackers: Sequence[Tracker], labels: Sequence[Tensor]) -> None:
+    """Do what `Tracker.update` does, to each clip with its `labels`, all at one size.
+
+    Groups that remember their last frame already are left: called once more after it failed, it
+    goes on where it stopped.
+    """
+    network = trackers[0]._network
+    waiting = [tracker._chunks([g for g in tracker._groups if g.seen]) for tracker in trackers]
+    for chunks in zip_longest(*waiting, fillvalue=()):
+        parts = list(zip(trackers, chunks, labels, strict=True))
+        masks = [mask for tracker, chunk, known in parts for mask in tracker._masks(chunk, known)]
+        who = iter(network.identify(torch.stack(masks)).split(1))
+        for tracker, chunk, _ in parts:
+            for group in chunk:
+                own = next(who)
+                remembered = [
+                    layer.remember(seen, own)  # type: ignore[operator]
+                    for layer, seen in zip(network.LSTT.layers, group.seen, strict=True)
+                ]
+                tracker._remember(group, remembered, given=False)
+
+
+def _cat(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
+
+
 def _joined(parts: Sequence[Remembered]) -> Remembered:
-    if len(parts) == 1:
-        return parts[0]
-    return Remembered(torch.cat([p.keys for p in parts]), torch.cat([p.values for p in parts]))
+    return Remembered(_cat([p.keys for p in parts]), _cat([p.values for p in parts]))
 
 
 def _of(seen: Seen, index: int) -> Seen:
