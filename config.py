@@ -24,6 +24,7 @@ from errors import SettingsError
 T = TypeVar("T")
 
 MOST_THREADS = 1024
+MOST_SPANS = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +54,7 @@ class Settings:
     max_attempts: int = 4  # of a span, before its run fails
     threads: int = 0  # CPU threads of a run; 0: all that the process may use
     compile: bool = False  # translate networks for this machine before they run
+    spans_at_once: int = 1  # that one worker computes, each in a thread
     ignore_labels: frozenset[str] = frozenset()
     cvat_url: str = ""  # of a CVAT server to pull from and push to
     cvat_token: str = field(default="", repr=False)  # an access token of that server
@@ -108,6 +110,9 @@ def load(env: Mapping[str, str] | None = None, dotenv: Path | None = None) -> Se
             f"a whole number, 0 (all cores) to {MOST_THREADS}",
         ),
         compile=take("COMPILE", _flag, False, "true or false"),
+        spans_at_once=take(
+            "SPANS_AT_ONCE", _whole(1, MOST_SPANS), 1, f"a whole number from 1 to {MOST_SPANS}"
+        ),
         max_attempts=take("MAX_ATTEMPTS", _whole(1, 100), 4, "a whole number from 1 to 100"),
         ignore_labels=take("IGNORE_LABELS", _names, frozenset(), "label names, comma separated"),
         cvat_url=take("CVAT_URL", str, "", "the address of a CVAT server"),

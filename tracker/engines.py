@@ -63,14 +63,16 @@ class Power:
     """What an engine runs on, and how.
 
     `device`: "cpu", "cuda" or "cuda:0". `threads`: of the CPU, 0 for all that are ours. `compiled`:
-    translate networks for the machine first, where an engine can. `on_smaller`: hears with what an
-    engine goes on where the device's memory does not hold it all, such as "ten objects at a time";
-    at each key frame again.
+    translate networks for the machine first, where an engine can. `spans`: how many videos this
+    process may follow at once, each in a thread; an engine that can computes them together.
+    `on_smaller`: hears with what an engine goes on where the device's memory does not hold it all,
+    such as "ten objects at a time"; at each key frame again.
     """
 
     device: str = "cpu"
     threads: int = 0
     compiled: bool = False
+    spans: int = 1
     memory: Memory = field(default_factory=Memory)
     on_smaller: Callable[[str], None] = field(default=lambda words: None, compare=False)
 
@@ -187,6 +189,7 @@ def make(
     threads: int = 0,
     learned: bytes | None = None,
     compiled: bool = False,
+    spans: int = 1,
     memory: Memory | None = None,
     on_notice: Callable[[str], None] | None = None,
 ) -> Propagator:
@@ -197,7 +200,7 @@ def make(
     `seed`: for engines that draw random numbers; equal seeds give equal masks.
     `threads`: CPU threads to use, 0 for all that this process may use.
     `learned`: what `learn` returned for this job; without it the engine does what it can.
-    `compiled`, `memory`: see `Power`.
+    `compiled`, `spans`, `memory`: see `Power`.
     `on_notice` hears a sentence where the engine goes on in a smaller way than it is meant to,
     since the device has too little memory; the same one may come again.
     Raises InputError for an unknown name, and for weights that are missing or wrong.
@@ -207,6 +210,7 @@ def make(
         device=device,
         threads=threads,
         compiled=compiled,
+        spans=spans,
         memory=memory or Memory(),
         on_smaller=telling(entry.info.name, device, on_notice),
     )

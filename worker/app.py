@@ -1,11 +1,11 @@
 """The Celery application of a worker, and what runs in its one child process.
 
-The child holds a `SpanLoop` in a thread; the task "relay.wake" only tells it to look for work. So
-a message is answered at once even while a span is computed, a second one costs nothing, and the
-loop goes on looking by itself while the broker is away. The child is spawned, not forked: CUDA
-does not survive a fork.
+The child holds a `Crew` of loops in threads; the task "relay.wake" only tells them to look for
+work. So a message is answered at once even while a span is computed, a second one costs nothing,
+and the loops go on looking by themselves while the broker is away. The child is spawned, not
+forked: CUDA does not survive a fork.
 
-Stopping in good order (SIGTERM, or Ctrl-C once) lets the loop finish its frame and hand the span
+Stopping in good order (SIGTERM, or Ctrl-C once) lets each loop finish its frame and hand its span
 back; a second signal ends the child at once, and then the span's lease ends by itself.
 """
 
@@ -27,17 +27,16 @@ from celery.worker.consumer import Consumer
 
 import logs
 from config import Settings
-from jobs.db import Database, database_url
 from jobs.queue import TICK_SECONDS, WAKE, make_app
+from worker.crew import Crew
 from worker.heartbeat import Identity
-from worker.loop import SpanLoop
 from worker.signals import hear
 
 STOP_SIGNAL = signal.SIGUSR2 if sys.platform != "win32" else signal.SIGTERM  # the pool uses USR1
 _UNREAD_LIMIT = 10  # how often, every 0.1 s, an ending child looks whether its parent read all
 _log = logging.getLogger(__name__)
 _SETUP = "relay_setup"  # our own key in Celery's configuration: it travels to the child
-_LOOP = "relay_loop"  # attribute of the child's application
+_CREW = "relay_crew"  # attribute of the child's application
 
 
 class WakeConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
@@ -75,12 +74,12 @@ def start_log(loglevel: int, format: str, **_: Any) -> None:
 
 def wake() -> None:
     """Look for work now."""
-    loop: SpanLoop | None = getattr(current_app, _LOOP, None)
-    if loop is not None:
-        loop.wake.set()
+    crew: Crew | None = getattr(current_app, _CREW, None)
+    if crew is not None:
+        crew.wake()
 
 
-def start_loop(**_: Any) -> None:
+def start_crew(**_: Any) -> None:
     """Begin to work, in the freshly spawned child."""
     setup = current_app.conf.get(_SETUP)
     if setup is None:  # somebody else's Celery application in this process
@@ -89,9 +88,8 @@ def start_loop(**_: Any) -> None:
     # An ending child waits until its parent has read all its results. A parent that is stopping
     # too may never do so, and by default that costs 30 s. Nobody misses the result of a wake-up.
     pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = _UNREAD_LIMIT
-    loop = SpanLoop(settings, Database(database_url(settings)), identity)
-    thread = threading.Thread(target=loop.run, name="spans", daemon=True)
-    setattr(current_app, _LOOP, loop)
+    crew = Crew(settings, identity)
+    setattr(current_app, _CREW, crew)
 
     def on_stop(number: int, frame: FrameType | None) -> None:
         """Nothing: what there is to do, `hear` does."""
@@ -102,28 +100,28 @@ def start_loop(**_: Any) -> None:
 
     signal.signal(STOP_SIGNAL, on_stop)
     signal.signal(signal.SIGTERM, on_term)
-    hear({STOP_SIGNAL, signal.SIGTERM}, loop.ask_to_stop)
+    hear({STOP_SIGNAL, signal.SIGTERM}, crew.ask_to_stop)
 
-    def stop_loop(**_: Any) -> None:
-        loop.ask_to_stop()
-        thread.join()
+    def stop_crew(**_: Any) -> None:
+        crew.ask_to_stop()
+        crew.join()
 
-    worker_process_shutdown.connect(stop_loop, weak=False)
-    threading.Thread(target=_end_with_parent, args=(loop, thread), daemon=True).start()
-    thread.start()
+    worker_process_shutdown.connect(stop_crew, weak=False)
+    threading.Thread(target=_end_with_parent, args=(crew,), daemon=True).start()
+    crew.start()
 
 
-def _end_with_parent(loop: SpanLoop, thread: threading.Thread) -> None:
+def _end_with_parent(crew: Crew) -> None:
     """End the child when the worker itself was killed (Linux does so at once, others do not)."""
     parent = os.getppid()
-    while not loop.stop.wait(TICK_SECONDS):
+    while not crew.stopping.wait(TICK_SECONDS):
         if os.getppid() != parent:
             _log.warning("The worker's main process is gone: this child ends.")
-            loop.ask_to_stop()
-            thread.join()
+            crew.ask_to_stop()
+            crew.join()
             os._exit(1)
 
 
 shared_task(wake, name=WAKE, ignore_result=True)
 setup_logging.connect(start_log)
-worker_process_init.connect(start_loop)
+worker_process_init.connect(start_crew)

@@ -52,6 +52,7 @@ def compute_span(
     should_stop: Callable[[], bool],
     threads: int = 0,
     compiled: bool = False,
+    spans_at_once: int = 1,
     learned: bytes | None = None,
     seeds: Seeds | None = None,
     make_segmenter: Callable[[], Segmenter] | None = None,
@@ -60,7 +61,8 @@ def compute_span(
     """Fill `span`, going on from the best earlier attempt in `folder` (which must exist).
 
     `fence`: number of this attempt, larger than any earlier one's. `device`, `threads`, `compiled`,
-    `learned`: as `tracker.engines.make` takes them. `on_progress(done, total)` is called in this
+    `learned`: as `tracker.engines.make` takes them. `spans_at_once`: how many this process may be
+    computing, this one included. `on_progress(done, total)` is called in this
     thread, in frames; in a fused span a frame counts half after each pass. `should_stop` is asked
     after every frame.
     `seeds`: masks of the anchors, where the caller has read them already. `make_segmenter`: called
@@ -92,6 +94,7 @@ def compute_span(
                 threads=threads,
                 learned=learned,
                 compiled=compiled,
+                spans=spans_at_once,
                 memory=_memory(inputs.options),
                 on_notice=on_notice,
             ),

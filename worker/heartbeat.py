@@ -22,9 +22,10 @@ from errors import one_line
 from jobs import store_runs
 from jobs.db import AWAY, Database
 from jobs.queue import TICK_SECONDS
-from worker import leases, presence
+from worker import leases
 from worker.device import gpu_memory
 from worker.leases import Lease
+from worker.presence import Presence, Seat
 
 LOOK_SECONDS = 0.01  # frames that follow each other faster share a look
 ANSWER_SECONDS = 0.02  # how long a frame waits for the answer
@@ -64,9 +65,13 @@ class Heartbeat:
         lease: Lease,
         pace: Pace,
         stop: threading.Event,
+        *,
+        seat: Seat | None = None,
     ) -> None:
+        """`seat`: where the worker does other spans beside; None: it does this one alone."""
         self._database = database
         self._me = identity
+        self._seat = seat or Presence(*identity.names).seat()
         self._lease = lease
         self._pace = pace
         self._stop = stop
@@ -119,12 +124,7 @@ class Heartbeat:
                         self.database_was_away = True  # for all who wait for their turn to write
                     held = leases.renew(session, self._lease, self.frames_done, self._pace.lease)
                     self.tell(session)
-                    presence.report(
-                        session,
-                        *self._me.names,
-                        doing=self._lease.doing,
-                        gpu=gpu,
-                    )
+                    self._seat.report(session, doing=self._lease.doing, gpu=gpu)
             except AWAY as exc:
                 # The work goes on: if the lease ends meanwhile, the fence decides.
                 self.database_was_away = True
@@ -178,3 +178,4 @@ class Heartbeat:
         self._asked.set()
         for thread in self._threads:
             thread.join()
+        self._seat.rest()

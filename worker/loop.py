@@ -25,7 +25,7 @@ from jobs.db import AWAY, Database
 from jobs.files import JobFiles
 from jobs.views import Prompts
 from tracker.segmenters.protocol import Segmenter
-from worker import leases, presence
+from worker import leases
 from worker.assemble import assemble
 from worker.compute import compute_span
 from worker.heartbeat import Heartbeat, Identity, Pace
@@ -33,6 +33,7 @@ from worker.learning import learn_objects, read_earlier, write_learned
 from worker.leases import Lease
 from worker.local import own_device, used_device
 from worker.prepare import Work, prepare, settle_engine, spans_folder
+from worker.presence import Presence, Seat
 from worker.prompts import complete, segmenter
 from worker.ready import Readiness
 
@@ -45,7 +46,10 @@ _log = logging.getLogger(__name__)
 
 
 class SpanLoop:
-    """One worker's loop. `run` returns soon after `stop` is set; `wake` makes it look at once."""
+    """A worker's loop, or one of them (`worker.crew`).
+
+    `run` returns soon after `stop` is set; `wake` makes it look at once.
+    """
 
     def __init__(
         self,
@@ -54,7 +58,9 @@ class SpanLoop:
         identity: Identity,
         *,
         pace: Pace | None = None,
+        seat: Seat | None = None,
     ) -> None:
+        """`seat`: where one worker has several loops; None: this one is all of it."""
         self.stop = threading.Event()
         self.wake = threading.Event()
         self._settings = settings
@@ -62,6 +68,7 @@ class SpanLoop:
         self._database = database
         self._files = JobFiles(settings.data_dir)
         self._me = identity
+        self._seat = seat or Presence(*identity.names).seat()
         self._pace = pace or Pace()
         self._tick = self._pace.tick
         self._ready = Readiness(database, settings, identity.device)
@@ -165,7 +172,9 @@ class SpanLoop:
         )
         with (
             named,
-            Heartbeat(self._database, self._me, lease, self._pace, self.stop) as beat,
+            Heartbeat(
+                self._database, self._me, lease, self._pace, self.stop, seat=self._seat
+            ) as beat,
         ):
             _log.info("%s: attempt %s at %s.", self._me.name, lease.attempts, lease.doing)
             try:
@@ -254,6 +263,7 @@ class SpanLoop:
             device=device,
             threads=self._settings.threads,
             compiled=self._settings.compile,
+            spans_at_once=self._settings.spans_at_once,
             learned=work.learned.read_bytes() if work.learned else None,
             on_progress=beat.progress,
             should_stop=beat.should_stop,
@@ -383,7 +393,7 @@ class SpanLoop:
         if before[0] == saying[0] and saying[1] - before[1] < self._pace.tick:
             return True
         with self._turn() as session:
-            presence.report(session, *self._me.names, doing="", trouble=self._trouble)
+            self._seat.report(session, doing="", trouble=self._trouble)
         self._said = saying
         return True
 
@@ -395,7 +405,7 @@ class SpanLoop:
 
     def _sign_off(self) -> bool:
         with self._database.write() as session:
-            presence.sign_off(session, name=self._me.name, host=self._me.host)
+            self._seat.sign_off(session)
         return True
 
     def _try(self, action: Callable[[], bool]) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from threading import Lock
+
 from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
@@ -36,6 +39,82 @@ def report(
             last_seen=now(session),
         )
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Said:
+    """What one of a worker's loops said last."""
+
+    doing: str
+    trouble: str
+    gpu: tuple[int, int] | None
+
+
+class Presence:
+    """What one worker says of itself, however many spans it works on at once."""
+
+    def __init__(self, name: str, host: str, device: str) -> None:
+        self._names = name, host, device
+        self._turn = Lock()
+        self._said: dict[Seat, _Said] = {}
+
+    def seat(self) -> Seat:
+        """A place for one of the worker's loops."""
+        return Seat(self)
+
+    def hear(self, session: Session, seat: Seat, said: _Said) -> None:
+        """Report for all seats together, now that one has something to say."""
+        with self._turn:
+            self._said[seat] = said
+            all_said = list(self._said.values())
+        doing = [one.doing for one in all_said if one.doing]
+        report(
+            session,
+            *self._names,
+            doing="; ".join(doing) if len(doing) < 2 else f"{len(doing)} spans: {'; '.join(doing)}",
+            trouble=next((one.trouble for one in all_said if one.trouble), ""),
+            gpu=next((one.gpu for one in all_said if one.gpu), None),
+        )
+
+    def rest(self, seat: Seat) -> None:
+        """Note that a seat's span is over; nothing is written."""
+        with self._turn:
+            self._said[seat] = _Said(doing="", trouble="", gpu=None)
+
+    def leave(self, session: Session, seat: Seat) -> None:
+        """Forget a seat, and with the last of them the worker."""
+        with self._turn:
+            self._said.pop(seat, None)
+            if self._said:
+                return
+        name, host, _ = self._names
+        sign_off(session, name=name, host=host)
+
+
+class Seat:
+    """One of a worker's loops, to the others."""
+
+    def __init__(self, presence: Presence) -> None:
+        self._presence = presence
+
+    def report(
+        self,
+        session: Session,
+        *,
+        doing: str,
+        trouble: str = "",
+        gpu: tuple[int, int] | None = None,
+    ) -> None:
+        """Say what this loop does; see `report`."""
+        self._presence.hear(session, self, _Said(doing=doing, trouble=trouble, gpu=gpu))
+
+    def rest(self) -> None:
+        """Have nothing to do any more, as far as the next report of any of the loops goes."""
+        self._presence.rest(self)
+
+    def sign_off(self, session: Session) -> None:
+        """Say that this loop stopped in good order."""
+        self._presence.leave(session, self)
 
 
 def sign_off(session: Session, *, name: str, host: str) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from config import Settings
 from jobs.db import Database
 from jobs.service import Jobs
 from jobs.views import JobState
+from worker.crew import Crew
 from worker.heartbeat import Identity, Pace
 from worker.loop import SpanLoop
 
@@ -30,6 +32,19 @@ def running(loop: SpanLoop) -> Iterator[None]:
     finally:
         loop.ask_to_stop()
         thread.join()
+
+
+@contextmanager
+def a_crew(settings: Settings, spans: int, name: str = "w") -> Iterator[None]:
+    """One worker that computes `spans` spans at once."""
+    identity = Identity(name=name, host="here", device="cpu")
+    crew = Crew(replace(settings, spans_at_once=spans), identity, pace=QUICK)
+    crew.start()
+    try:
+        yield
+    finally:
+        crew.ask_to_stop()
+        crew.join()
 
 
 def wait_for(jobs: Jobs, job_id: str, *states: JobState) -> None:

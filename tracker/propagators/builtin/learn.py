@@ -60,8 +60,11 @@ def _learn(
     )
     known = models.from_bytes(earlier) if earlier else None
     warm = known is not None and known.engine == engine
-    torch.manual_seed(seed)
-    model = known.model if known is not None and warm else Model()
+    if known is not None and warm:
+        model = known.model
+    else:
+        model = Model()
+        model.begin(seed)
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     steps = round(recipe.steps * min(_MOST, 1 + _MORE_PER_FRAME * (len(examples) - 1)))
     if warm:

@@ -43,6 +43,20 @@ class Model(nn.Module):
         self.means = nn.ParameterList(_plane(width, 0.0) for width in WIDTHS)
         self.gains = nn.ParameterList(_plane(width, 1.0) for width in WIDTHS)
 
+    def begin(self, seed: int) -> None:
+        """Take the weights to begin with from `seed`.
+
+        PyTorch's own way, with numbers that only this model draws: other threads of the process
+        draw from the common ones at any time.
+        """
+        numbers = torch.Generator().manual_seed(seed)
+        for part in self.modules():
+            if isinstance(part, nn.Conv2d):
+                nn.init.kaiming_uniform_(part.weight, a=5**0.5, generator=numbers)
+                if part.bias is not None:
+                    bound = part.weight[0].numel() ** -0.5
+                    nn.init.uniform_(part.bias, -bound, bound, generator=numbers)
+
     def measure(self, features: Sequence[Features]) -> None:
         """Take the scale of every channel from `features`."""
         with torch.no_grad():

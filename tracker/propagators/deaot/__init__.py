@@ -7,21 +7,26 @@ Yang and Yang, "Decoupling Features in Hierarchical Propagation for Video Object
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Lock
+from weakref import WeakKeyDictionary
 
 from tracker.engines import Power
 from tracker.fits import FoundFits
 from tracker.once import once
 from tracker.propagators.deaot.bank import Eviction
+from tracker.propagators.deaot.batch import Batcher, CudaGauge
 from tracker.propagators.deaot.network import DeAOT
 from tracker.propagators.deaot.propagator import DeAOTPropagator
 from tracker.propagators.deaot.tracker import Memories
 from tracker.propagators.deaot.weights import load
 
-__all__ = ["DeAOTPropagator", "Eviction", "Memories", "make"]
+__all__ = ["Batcher", "DeAOTPropagator", "Eviction", "Memories", "batcher", "make"]
 
 MOST_MEMORIES = 8  # long-term memories of ten objects
 _KEPT = 2  # networks that a process keeps
 _FOUND = FoundFits()
+_LINING_UP = Lock()  # one line for a network, also where spans begin at once
+_BATCHERS: WeakKeyDictionary[DeAOT, Batcher] = WeakKeyDictionary()
 
 
 def make(variant: str, weights: Path, power: Power) -> DeAOTPropagator:
@@ -38,12 +43,20 @@ def make(variant: str, weights: Path, power: Power) -> DeAOTPropagator:
     status = weights.stat() if weights.exists() else None
     version = (status.st_size, status.st_mtime_ns) if status else (0, 0)
     compiled = power.compiled
-    return DeAOTPropagator(
-        lambda device: _network(variant, weights, version, device, compiled),
-        power,
-        memories,
-        found=_FOUND,
-    )
+
+    def network(device: str) -> DeAOT:
+        return _network(variant, weights, version, device, compiled)
+
+    return DeAOTPropagator(network, power, memories, found=_FOUND, batcher=batcher)
+
+
+def batcher(network: DeAOT) -> Batcher:
+    """Where all of this process stand in line that use `network`."""
+    with _LINING_UP:
+        if network not in _BATCHERS:
+            device = network.id_norm.weight.device
+            _BATCHERS[network] = Batcher(CudaGauge(device) if device.type == "cuda" else None)
+        return _BATCHERS[network]
 
 
 @once(most=_KEPT)

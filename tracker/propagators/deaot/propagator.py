@@ -16,6 +16,7 @@ from errors import InputError
 from tracker.engines import Power
 from tracker.fits import NOT_AT_ALL, PROCESSOR, FoundFits, make_room
 from tracker.power import device_of, working
+from tracker.propagators.deaot.batch import Batcher, Clip
 from tracker.propagators.deaot.decide import decided, sureness
 from tracker.propagators.deaot.decoder import MOST
 from tracker.propagators.deaot.network import DeAOT
@@ -31,17 +32,20 @@ class Fit:
     """One way to run, and the words for it. A device that is too small gets the next one."""
 
     words: str
+    spans: bool = False  # whether several may be computed in a batch
     together: int = 4  # groups of ten objects at once
     longest: int = LONGEST  # pixels of the longer side that the network is shown
     device: str = ""  # empty: the one that was asked for
 
 
 FITS = (
-    Fit("all of it"),
+    Fit("all of it", spans=True),
+    Fit("one span at a time"),
     Fit("ten objects at a time", together=1),
     Fit("ten objects at a time and frames of 640 pixels", together=1, longest=640),
     Fit(PROCESSOR, device="cpu"),
 )
+_ONE_SPAN = 1  # of `FITS`: all that a key frame needs, which is computed alone, but no batch
 
 
 class DeAOTPropagator:
@@ -60,9 +64,11 @@ class DeAOTPropagator:
         *,
         precision: torch.dtype | None = None,
         found: FoundFits | None = None,
+        batcher: Callable[[DeAOT], Batcher] | None = None,
     ) -> None:
         """`network(device)` is one that is ready to run there.
 
+        `batcher(network)`: where those who share it stand in line; None: nobody else uses it.
         `precision`: bfloat16 or float16 where the device is a graphics card, None for its best;
         float32 for results that are equal to a processor's. `found`: what earlier propagators of
         this network found to fit.
@@ -72,6 +78,7 @@ class DeAOTPropagator:
         self._memories = memories
         self._precision = precision
         self._found = found or FoundFits()
+        self._batcher_of = batcher or (lambda network: Batcher())
         self._fit = 0
         try:
             self._take(FITS[0])
@@ -95,7 +102,7 @@ class DeAOTPropagator:
                 if self._fit < known:
                     self._fit = known
                     self._take(FITS[known])
-                with self._running():
+                with self._running(), self._batcher.alone():
                     self._begin(image, labels)
                     if self._device.type == "cuda" and len(self._numbers):
                         # Shows whether a step fits too, all of whose memory is taken now.
@@ -121,11 +128,13 @@ class DeAOTPropagator:
         self._pending = None
         corners = self.network.variant.corners
         self._size = network_size(*labels.shape, corners=corners, longest=FITS[self._fit].longest)
-        self._look(image)
+        self._tracker.look(self._shown(image))
+        self._last = image
         self._meet(labels)
 
     def _take(self, fit: Fit) -> None:
         self.network = self._network_on(fit.device or device_of(self._power))
+        self._batcher = self._batcher_of(self.network)
         self._device = next(self.network.parameters()).device
         self._tracker = self._fresh()
 
@@ -136,7 +145,7 @@ class DeAOTPropagator:
     def _shrink(self, exc: torch.OutOfMemoryError) -> None:
         """Take the next smaller way to run. Raises InputError where there is none."""
         while True:
-            self._fit += 1
+            self._fit = max(self._fit, _ONE_SPAN) + 1
             if self._fit == len(FITS):
                 raise InputError(NOT_AT_ALL) from exc
             words = FITS[self._fit].words
@@ -154,11 +163,9 @@ class DeAOTPropagator:
         if self._last is None:
             raise RuntimeError("step() before start()")
         with _in_words(), self._running():
-            self._settle()
-            self._look(image)
-            if not len(self._numbers):
+            logits = self._advance(image)
+            if not logits:
                 return Step(np.zeros(image.shape[:2], dtype=np.uint16), self._nobody())
-            logits = self._tracker.carry()
             found = decided(logits, image.shape[:2], corners=self.network.variant.corners)
             sure = sureness(logits).cpu().numpy()
             labels = self._named(found.cpu().numpy())
@@ -177,15 +184,13 @@ class DeAOTPropagator:
         self._count = max(self._count, int(labels.max(initial=0)))
         with _in_words(), self._running():
             if self._pending is None or not np.array_equal(image, self._last):
-                self._settle()
-                self._look(image)
-                if len(self._numbers):
-                    self._tracker.carry()
+                self._advance(image)
             self._pending = None
-            if np.isin(labels, np.append(self._numbers, 0)).all():
-                self._update(labels)
-            else:
-                self._meet(labels)
+            with self._batcher.alone():
+                if np.isin(labels, np.append(self._numbers, 0)).all():
+                    self._update(labels)
+                else:
+                    self._meet(labels)
 
     def remembered(self) -> list[int]:
         """Long-term memories of each group of objects, frames."""
@@ -195,18 +200,42 @@ class DeAOTPropagator:
         """Bytes of the memories that every step reads."""
         return self._tracker.remembered_bytes()
 
-    def _settle(self) -> None:
-        """Remember what was decided for the last frame, unless someone has said otherwise."""
-        if self._pending is not None:
-            self._update(self._pending)
-            self._pending = None
+    def _advance(self, image: Image) -> list[Tensor]:
+        """Logits of each group on the next frame, in a batch with other spans where there are any.
 
-    def _look(self, image: Image) -> None:
+        What was decided for the last frame is remembered before, unless someone has said otherwise.
+        """
+        decided = self._pending if len(self._numbers) else None
+        clip = Clip(
+            self._tracker,
+            self._shown(image),
+            None if decided is None else self._known(decided),
+        )
+        logits, crowded = self._batcher.advance(
+            clip, alike=(self._size, self._precision), most=self._spans()
+        )
+        if crowded and self._fit < _ONE_SPAN:
+            self._fit = _ONE_SPAN
+            _LOG.warning(
+                "%s is too small for it all: going on with %s",
+                self._power.device,
+                FITS[self._fit].words,
+            )
+            self._power.on_smaller(FITS[self._fit].words)
+        self._pending = None
+        self._last = image
+        return logits
+
+    def _spans(self) -> int:
+        """How many may be in a batch. Translated networks are made for frames of one span."""
+        return self._power.spans if FITS[self._fit].spans and not self._power.compiled else 1
+
+    def _shown(self, image: Image) -> Tensor:
+        """`image` as the network takes it, float (1, 3, H, W) on its device."""
         shown = normalised(image, self._size)
         if self._device.type != "cpu":
             shown = shown.pin_memory().to(self._device, non_blocking=True)
-        self._tracker.look(shown.contiguous(memory_format=torch.channels_last))
-        self._last = image
+        return shown.contiguous(memory_format=torch.channels_last)
 
     def _meet(self, labels: LabelMap) -> None:
         fresh = np.setdiff1d(np.unique(labels), np.append(self._numbers, 0))

@@ -210,7 +210,7 @@ def update(trackers: Sequence[Tracker], labels: Sequence[Tensor]) -> None:
     for chunks in zip_longest(*waiting, fillvalue=()):
         parts = list(zip(trackers, chunks, labels, strict=True))
         masks = [mask for tracker, chunk, known in parts for mask in tracker._masks(chunk, known)]
-        who = iter(network.identify(torch.stack(masks)).split(1))
+        who = iter(network.identify(torch.stack(masks)).chunk(len(masks)))
         for tracker, chunk, _ in parts:
             for group in chunk:
                 own = next(who)
