@@ -7,6 +7,9 @@ or not. Generated weights (../shared/deaot): how fast it is does not depend on t
 Two floors stand beside the time: the operations of a frame at the rate of --tflops, and the bytes
 that must be read at least (weights, long-term and short-term memories) at the rate of --gbps.
 `--device cpu --frames 4` shows that it runs.
+
+`--spans N` measures something else: N spans of --frames frames each, one after the other and then
+at once, each in a thread, their frames in batches where memory allows. Not translated.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -23,13 +27,23 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bench.cost import SIZES, Drift
 from bench.golden import golden_network
+from bench.machine import machine
 from cvat_io import masks
 from tracker.engines import Power
-from tracker.propagators.deaot import MOST_MEMORIES, DeAOTPropagator, Eviction, Memories
+from tracker.propagators.deaot import (
+    MOST_MEMORIES,
+    Batcher,
+    DeAOTPropagator,
+    Eviction,
+    Memories,
+    make_batcher,
+)
 from tracker.propagators.deaot.network import DeAOT
 
 _MARKS = (100, 1000, 5000)  # frames at which the peak of memory is read
 _WARM = 3
+_MEMORIES = Memories(gap=5, most=MOST_MEMORIES, eviction=Eviction.KEEP_KEY_FRAMES)
+_SIZES = {"240p": (426, 240), **SIZES}
 _PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -94,12 +108,16 @@ def main() -> int:
     parser.add_argument("--precisions", default="fp32,bf16")
     parser.add_argument("--frames", type=int, default=100, help="frames of each case (100)")
     parser.add_argument("--compiled", default="no,yes")
+    parser.add_argument("--spans", type=int, default=0, help="compare so many spans at once")
     parser.add_argument("--tflops", type=float, default=989.0, help="of the device, bfloat16")
     parser.add_argument("--gbps", type=float, default=4800.0, help="of the device's memory")
     args = parser.parse_args()
     device = torch.device(args.device)
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "the processor"
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else machine()
     print(f"{name}, torch {torch.__version__}, {time.strftime('%Y-%m-%d')}")
+    if args.spans:
+        compare_spans(args)
+        return 0
     print("| network | size | objects | numbers | compiled | frames/s | peak MB at | stages, ms "
           "| operations floor, ms | bytes floor, ms |")  # fmt: skip
     print("|---|---|---|---|---|---|---|---|---|---|")
@@ -121,11 +139,10 @@ def measure(
 ) -> str:
     """One case, as the rest of its row."""
     device = torch.device(args.device)
-    clip = Drift(*SIZES[size], objects)
+    clip = Drift(*_SIZES[size], objects)
     shown = [clip.frame(index) for index in range(16)]
-    memories = Memories(gap=5, most=MOST_MEMORIES, eviction=Eviction.KEEP_KEY_FRAMES)
     propagator = DeAOTPropagator(
-        lambda _: network, Power(device=args.device), memories, precision=_PRECISIONS[precision]
+        lambda _: network, Power(device=args.device), _MEMORIES, precision=_PRECISIONS[precision]
     )
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -151,6 +168,69 @@ def measure(
     floor = (weights + propagator.remembered_bytes()) / (args.gbps * 1e9) * 1e3
     listed = ", ".join(f"{name} {1000 * spent:.1f}" for name, spent in stages.seconds.items())
     return f"{rate:.1f} | {'; '.join(peaks)} | {listed} | {operations:.2f} | {floor:.2f}"
+
+
+def compare_spans(args: argparse.Namespace) -> None:
+    """Print the table of spans at once beside spans one after the other."""
+    print("| network | size | objects | numbers | spans | one after the other, frames/s "
+          "| at once, frames/s | ratio | batches of 1, 2, ... |")  # fmt: skip
+    print("|---|---|---|---|---|---|---|---|---|")
+    for variant in args.variants.split(","):
+        network = golden_network(variant).to(args.device)
+        network.prepare()
+        for size in args.sizes.split(","):
+            for objects in map(int, args.objects.split(",")):
+                for precision in args.precisions.split(","):
+                    follow_spans(network, size, objects, precision, 1, _WARM, args)
+                    follow_spans(network, size, objects, precision, args.spans, _WARM, args)
+                    one, _ = follow_spans(network, size, objects, precision, 1, args.frames, args)
+                    many, line = follow_spans(
+                        network, size, objects, precision, args.spans, args.frames, args
+                    )
+                    batches = ", ".join(
+                        str(line.sizes.get(clips, 0)) for clips in range(1, args.spans + 1)
+                    )
+                    case = f"{variant} | {size} | {objects} | {precision} | {args.spans}"
+                    print(
+                        f"| {case} | {one:.2f} | {many:.2f} | {many / one:.2f} | {batches} |",
+                        flush=True,
+                    )
+
+
+def follow_spans(
+    network: DeAOT,
+    size: str,
+    objects: int,
+    precision: str,
+    at_once: int,
+    frames: int,
+    args: argparse.Namespace,
+) -> tuple[float, Batcher]:
+    """Frames/s of --spans spans, `at_once` at a time, and the line that they stood in."""
+    clip = Drift(*_SIZES[size], objects)
+    shown = [clip.frame(index) for index in range(16)]
+    line = make_batcher(network)
+    device = torch.device(args.device)
+
+    def follow(span: int) -> None:
+        propagator = DeAOTPropagator(
+            lambda _: network,
+            Power(device=args.device, spans=at_once),
+            _MEMORIES,
+            precision=_PRECISIONS[precision],
+            batcher=lambda _: line,
+        )
+        propagator.start(*shown[span % len(shown)])
+        for index in range(1, frames + 1):
+            step = propagator.step(shown[(span + index) % len(shown)][0])
+            masks.encode_labels(step.labels)
+
+    synchronise(device)
+    began = time.perf_counter()
+    with ThreadPoolExecutor(at_once) as pool:
+        list(pool.map(follow, range(args.spans)))
+    synchronise(device)
+    return args.spans * frames / (time.perf_counter() - began), line
 
 
 if __name__ == "__main__":

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tests.helpers.engines import light, use
 from tests.tracker.scenes import FAST, blank, follow, scene
 from tracker.engines import learn, make
-from tracker.propagators.builtin.model import from_bytes
+from tracker.propagators.builtin.model import Model, from_bytes
 from tracker.propagators.builtin.recall import WIDTH
 from tracker.protocol import Example
 
@@ -206,3 +207,17 @@ def test_progress_grows_to_one() -> None:
     assert 0 <= shares[0] < 1
     assert shares[-1] == pytest.approx(1)
     assert len(shares) > 2
+
+
+def test_what_learning_begins_with_depends_on_its_seed_alone() -> None:
+    """Other threads of the process draw from PyTorch's common numbers at any time."""
+    begun = []
+    for others in (5, 6):
+        torch.manual_seed(others)
+        begun.append(Model())
+        begun[-1].begin(3)
+    torch.manual_seed(3)
+    begun.append(Model())  # as PyTorch begins
+    first, *rest = ([w.clone() for w in model.parameters()] for model in begun)
+    for other in rest:
+        assert all(map(torch.equal, first, other))

@@ -20,7 +20,7 @@ from tracker.propagators.deaot.propagator import DeAOTPropagator
 from tracker.propagators.deaot.tracker import Memories
 from tracker.propagators.deaot.weights import load
 
-__all__ = ["Batcher", "DeAOTPropagator", "Eviction", "Memories", "batcher", "make"]
+__all__ = ["Batcher", "DeAOTPropagator", "Eviction", "Memories", "make", "make_batcher"]
 
 MOST_MEMORIES = 8  # long-term memories of ten objects
 _KEPT = 2  # networks that a process keeps
@@ -47,16 +47,21 @@ def make(variant: str, weights: Path, power: Power) -> DeAOTPropagator:
     def network(device: str) -> DeAOT:
         return _network(variant, weights, version, device, compiled)
 
-    return DeAOTPropagator(network, power, memories, found=_FOUND, batcher=batcher)
+    return DeAOTPropagator(network, power, memories, found=_FOUND, batcher=_batcher)
 
 
-def batcher(network: DeAOT) -> Batcher:
+def _batcher(network: DeAOT) -> Batcher:
     """Where all of this process stand in line that use `network`."""
     with _LINING_UP:
         if network not in _BATCHERS:
-            device = network.id_norm.weight.device
-            _BATCHERS[network] = Batcher(CudaGauge(device) if device.type == "cuda" else None)
+            _BATCHERS[network] = make_batcher(network)
         return _BATCHERS[network]
+
+
+def make_batcher(network: DeAOT) -> Batcher:
+    """A line in front of `network`; on a graphics card its batches keep to the memory there is."""
+    device = network.id_norm.weight.device
+    return Batcher(CudaGauge(device) if device.type == "cuda" else None)
 
 
 @once(most=_KEPT)
