@@ -70,7 +70,8 @@ def compute_span(
     `on_notice` hears sentences that people should know, such as that the device is too small for
     all of the engine; the same one may come again.
 
-    The final file equals, byte for byte, that of an attempt that was never disturbed.
+    The final file equals, byte for byte, that of an attempt that was never disturbed; where an
+    engine computes several spans in one batch, up to rounding.
     Raises InputError for images that cannot be read or do not fit the masks, and where the device
     has too little memory for any way to go on.
     """

@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import pytest
+import torch
+
+from bench.golden import GOLDEN, golden_network
 from config import Settings
 from jobs.service import Jobs
 from jobs.views import Direction, JobState, RunOptions, SpanState
 from tests.helpers.clips import tiny_clip, write_clip
 from tests.worker.loops import a_crew, wait_for
 from worker.local import track
+from worker.spanfile import SpanFile
 
 LONG = 160  # frames of a span that is not over before a test has looked at it
 
 
-def receive(jobs: Jobs, folder: Path, name: str, keys: list[int], frames: int = LONG) -> Path:
+def receive(
+    jobs: Jobs, folder: Path, name: str, keys: list[int], frames: int = LONG, engine: str = "flow"
+) -> Path:
     export = write_clip(folder / f"{name}.zip", tiny_clip(frames), keys)
     with export.open("rb") as stream:
         jobs.receive(export.name, stream)
-    jobs.start_run(name, RunOptions(direction=Direction.FORWARD))
+    jobs.start_run(name, RunOptions(direction=Direction.FORWARD, engine=engine))
     return export
 
 
@@ -53,8 +62,34 @@ def test_two_spans_of_a_run_are_computed_at_once_by_one_worker_that_names_both(
         wait_for(jobs, "long", JobState.COMPLETED)
     assert jobs.workers() == ()
     out = tmp_path / "local.zip"
-    track(export, out, options=RunOptions(direction=Direction.FORWARD), settings=settings)
+    track(
+        export,
+        out,
+        options=RunOptions(direction=Direction.FORWARD, engine="flow"),
+        settings=settings,
+    )
     assert jobs.result("long").read_bytes() == out.read_bytes()
+
+
+@pytest.mark.skipif(not GOLDEN.is_dir(), reason="../shared/deaot is not here")
+def test_spans_that_share_a_network_get_the_masks_of_spans_alone(
+    jobs: Jobs, settings: Settings, tmp_path: Path
+) -> None:
+    """DeAOT with generated weights: two spans of a run by one worker, at once and one by one."""
+    settings = replace(settings, model_dir=tmp_path, threads=1)
+    network = golden_network("DeAOTT", GOLDEN / "DeAOTT_overrides.npz")
+    torch.save(network.state_dict(), tmp_path / "DeAOTT_PRE_YTB_DAV.pth")
+    masks = []
+    for spans, name in ((2, "together"), (1, "alone")):
+        receive(jobs, tmp_path, name, [0, 8], frames=16, engine="deaot-t")
+        with a_crew(settings, spans):
+            wait_for(jobs, name, JobState.COMPLETED)
+        run = jobs.job(name).runs[0]
+        assert all(span.attempts == 1 for span in run.spans)
+        files = [SpanFile(file) for file in sorted(jobs.files.spans(name, 1, 1).glob("?.1.jsonl"))]
+        masks.append([file.read(frame).labels(48, 64) for file in files for frame in file.frames])
+    assert len(masks[0]) == 14
+    assert np.mean(np.stack(masks[0]) == np.stack(masks[1])) >= 0.9999
 
 
 def test_a_cancelled_run_stops_and_the_other_span_of_the_worker_goes_on(

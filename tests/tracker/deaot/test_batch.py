@@ -22,6 +22,7 @@ from tracker.engines import Power
 from tracker.power import working
 from tracker.propagators.deaot import Batcher, DeAOTPropagator, Eviction, Memories
 from tracker.propagators.deaot.batch import Clip, advance
+from tracker.propagators.deaot.decide import decided
 from tracker.propagators.deaot.network import DeAOT
 from tracker.propagators.deaot.picture import normalised, shrunk
 from tracker.propagators.deaot.tracker import Tracker
@@ -116,6 +117,7 @@ def test_logits_of_a_batch_are_those_of_each_clip_alone(variant: str) -> None:
 
     with torch.inference_mode(), working(Power(threads=1)):
         one_by_one, at_once = begun(), begun()
+        same: list[Tensor] = []
         for index in range(2):
             known = [index + frames > 0 for frames in ahead]
             batch = [
@@ -129,6 +131,13 @@ def test_logits_of_a_batch_are_those_of_each_clip_alone(variant: str) -> None:
                 assert len(found[place]) == len(alone) == -(-count // 10)
                 for ours, theirs in zip(found[place], alone, strict=True):
                     torch.testing.assert_close(ours, theirs, rtol=0, atol=golden.TOLERANCE)
+                if count:
+                    masks = [
+                        decided(each, SIZE, corners=network.variant.corners)
+                        for each in (found[place], alone)
+                    ]
+                    same.append((masks[0] == masks[1]).float().mean())
+        assert np.mean(same) >= ALIKE
         assert [t.remembered() for t in at_once] == [t.remembered() for t in one_by_one]
 
 
@@ -203,6 +212,33 @@ def test_an_error_in_a_batch_is_only_of_the_clip_that_it_comes_from() -> None:
     in_line(batcher, [lambda: ask(0), lambda: ask(1)])
     assert isinstance(said[0], list)
     assert isinstance(said[1], RuntimeError)
+
+
+def test_a_thread_that_is_ended_while_it_computes_for_others_leaves_that_to_them() -> None:
+    network, batcher = copy.deepcopy(golden.network("DeAOTT")), Batcher()
+    network.prepare()
+    propagators = [
+        DeAOTPropagator(
+            lambda device: network, Power(threads=1, spans=2), FEW, batcher=lambda network: batcher
+        )
+        for _ in range(2)
+    ]
+    for propagator in propagators:
+        propagator.start(FRAMES[0], columns(3, FRAMES[0]))
+    ended: list[str] = []
+
+    def end(module: nn.Module, given: object) -> None:
+        if not ended:
+            ended.append(threading.current_thread().name)
+            raise SystemExit  # ends the thread, silently
+
+    network.encoder.register_forward_pre_hook(end)
+    found: list[LabelMap] = []
+    in_line(
+        batcher,
+        [lambda one=one: found.append(one.step(FRAMES[1]).labels) for one in propagators],  # type: ignore[misc]
+    )
+    assert len(ended) == len(found) == 1
 
 
 def in_line(batcher: Batcher, work: Sequence[Callable[[], object]]) -> None:

@@ -188,19 +188,20 @@ class Batcher:
             self._compute(batch)
         finally:
             with self._moved:
-                self._answer(batch)
-                if first in self._line:  # something ended this thread: another one leads
+                if first in self._line:  # it did not come to a batch
                     self._line.remove(first)
+                self._answer(batch, first)
                 self._busy = False
                 self._moved.notify_all()
 
-    def _answer(self, batch: list[_Ticket]) -> None:
+    def _answer(self, batch: list[_Ticket], first: _Ticket) -> None:
+        """Free whose frames are computed; where something ended this thread, another one leads."""
         now = time.monotonic()
         for ticket in batch:
             ticket.done = ticket.logits is not None or ticket.error is not None
             if ticket.done:
                 self._habits[ticket.thread] = _Habit(ticket.alike, now)
-            else:
+            elif ticket is not first:
                 self._line.insert(0, ticket)
         for thread in [t for t, h in self._habits.items() if now - h.answered > _FORGOTTEN]:
             del self._habits[thread]
