@@ -132,14 +132,13 @@ def _wait_at(start: threading.Barrier) -> None:
 
 def _track(learned: bytes) -> float:
     """Seconds for `_STEPS` frames of the clip on one thread, in a process of `_rate`."""
-    clip = make_clip(_STEPS + 1)
-    frames = [image for image, _ in clip]
+    frames = list(make_clip(_STEPS + 1))
     propagator = engines.make(_REAL, threads=1, learned=learned)
-    propagator.start(*clip[0])
+    propagator.start(*frames[0])
     assert _start is not None
     _start.wait(120)
     began = time.perf_counter()
-    for image in frames[1:]:
+    for image, _ in frames[1:]:
         propagator.step(image)
     return time.perf_counter() - began
 
