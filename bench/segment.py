@@ -1,9 +1,9 @@
 """How well and how fast prompts become masks: `python -m bench.segment`.
 
 On key frames of real clips with human masks, clicks are simulated: each next one is the pixel of
-the wrong regions that lies farthest from their border. Time
-is of a click at 1280x720, after the image was looked at, and of a box with its own look. A
-segmenter that needs weights is measured where they are named.
+the wrong regions that lies farthest from their border. Time is of looking at an image, of a click
+and of a box after that, at 720p and 1080p, on as many threads as are asked for. A segmenter that
+needs weights is measured where they are named.
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ from bench.clips import CLIPS, clip_names, find_clip
 from bench.machine import machine, peak_mb
 from bench.measures import region
 from errors import InputError
+from tracker.engines import Power
+from tracker.power import working
 from tracker.segmenters.protocol import Segmenter
 
 CLICKS = (1, 3, 5)
 FRAMES = 2  # of a clip, evenly from its first on
-SIZE = 1280, 720
+SIZES = (1280, 720), (1920, 1080)
 Pixels = NDArray[np.bool_]
 Picture = NDArray[np.uint8]
 
@@ -40,32 +42,41 @@ def main() -> int:
     parser.add_argument("--device", default="cpu", help="cpu or cuda, for SAM")
     parser.add_argument("--data", type=Path, default=CLIPS, help="folder of clips")
     parser.add_argument("--frames", type=int, default=FRAMES, help=f"of a clip ({FRAMES})")
+    parser.add_argument("--threads", type=int, default=0, help="0 (default): one for each core")
     args = parser.parse_args()
     names = clip_names(args.data)
     if not names:
         parser.error(f"there are no clips in {args.data}")
-    segmenter = _make(args.engine, args.weights, args.device)
-    print(f"{args.engine} on {machine()}, {time.strftime('%Y-%m-%d')}")
+    with working(Power(threads=args.threads)):
+        segmenter = _make(args.engine, args.weights, args.device)
+        print(f"{args.engine}, {args.threads or 'all'} threads, on {machine()}", end=", ")
+        print(time.strftime("%Y-%m-%d"))
+        _measure(segmenter, names, args.data, args.frames)
+    print(f"\npeak {peak_mb():.0f} MB")
+    return 0
+
+
+def _measure(segmenter: Segmenter, names: Sequence[str], data: Path, frames: int) -> None:
     print("| clip | masks | " + " | ".join(f"J at {k}" for k in CLICKS) + " | J of box |")
     print("|---" * (len(CLICKS) + 3) + "|")
-    everything, looks, clicks, boxes = [], [], [], []
+    everything = []
+    spent: list[list[list[float]]] = [[] for _ in SIZES]
     for name in names:
         rows = []
-        for image, drawn in _cases(name, args.data, args.frames):
+        for image, drawn in cases(name, data, frames):
             rows.append(quality(segmenter, image, drawn))
-            spent = times(segmenter, image, drawn)
-            looks.append(spent[0])
-            boxes.append(spent[1])
-            clicks += spent[2:]
+            for size, runs in zip(SIZES, spent, strict=True):
+                runs.append(times(segmenter, image, drawn, size))
         _print_row(name, rows)
         everything += rows
     _print_row("mean", everything)
-    print(f"\n| at {SIZE[0]}x{SIZE[1]} | median ms | p95 ms |\n|---|---|---|")
-    for what, seconds in (("image", looks), ("click", clicks), ("box", boxes)):
-        middle, most = (1000 * float(np.percentile(seconds, share)) for share in (50, 95))
-        print(f"| {what} | {middle:.0f} | {most:.0f} |")
-    print(f"\npeak {peak_mb():.0f} MB")
-    return 0
+    print("\n| size | of | median ms | p95 ms |\n|---|---|---|---|")
+    for size, runs in zip(SIZES, spent, strict=True):
+        looks, boxes = [run[0] for run in runs], [run[1] for run in runs]
+        clicks = [second for run in runs for second in run[2:]]
+        for what, seconds in (("image", looks), ("click", clicks), ("box", boxes)):
+            middle, most = (1000 * float(np.percentile(seconds, share)) for share in (50, 95))
+            print(f"| {size[0]}x{size[1]} | {what} | {middle:.0f} | {most:.0f} |")
 
 
 def quality(segmenter: Segmenter, image: Picture, drawn: Pixels) -> list[float]:
@@ -84,10 +95,12 @@ def quality(segmenter: Segmenter, image: Picture, drawn: Pixels) -> list[float]:
     return [*(scores[k - 1] for k in CLICKS), region(_boxed(segmenter, drawn), drawn)]
 
 
-def times(segmenter: Segmenter, image: Picture, drawn: Pixels) -> list[float]:
-    """Seconds at `SIZE`: of looking at the image, of a box, and of every click."""
-    image = np.asarray(cv2.resize(image, SIZE, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    drawn = cv2.resize(drawn.astype(np.uint8), SIZE, interpolation=cv2.INTER_NEAREST) > 0
+def times(
+    segmenter: Segmenter, image: Picture, drawn: Pixels, size: tuple[int, int]
+) -> list[float]:
+    """Seconds at `size` (W, H): of looking at the image, of a box, and of every click."""
+    image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    drawn = cv2.resize(drawn.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
     began = time.perf_counter()
     segmenter.set_image(image)
     spent = [time.perf_counter() - began]
@@ -129,8 +142,8 @@ def _boxed(segmenter: Segmenter, drawn: Pixels) -> Pixels:
     return segmenter.predict(box=box).mask
 
 
-def _cases(name: str, data: Path, count: int) -> list[tuple[Picture, Pixels]]:
-    """Images and masks of a clip's first object."""
+def cases(name: str, data: Path, count: int) -> list[tuple[Picture, Pixels]]:
+    """Images and masks of a clip's first object, `count` of them, evenly from its first frame."""
     clip = find_clip(name, data)
     shown = clip.keys(1)
     cases = []

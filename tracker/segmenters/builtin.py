@@ -1,10 +1,10 @@
 """The segmenter that is always there: clicks, strokes, boxes and an earlier mask, on any processor.
 
-It is trained on nothing. Clicks and strokes compete for cells by geodesic distance (Bai and Sapiro,
-"A Geodesic Framework for Fast Interactive Image and Video Segmentation and Matting", ICCV 2007,
-section 2), in colours and in frozen features; the image's border speaks for the background. A box
-says what is certainly not the object, and a model of looks is learned from inside against outside
-(ridge regression, learned again from its own answer). Borders are laid along the image's edges.
+Cues are weighed for every cell of a coarse grid (`builtin_cues`): geodesic distance from the marks
+(Bai and Sapiro, "A Geodesic Framework for Fast Interactive Image and Video Segmentation and
+Matting", ICCV 2007, section 2), likeness in colours and in frozen features, place, and what looks
+like a thing at all. The image's border, or what lies round a box, speaks for the background. From
+what was found a model of looks is learned. Borders are laid along the image's edges.
 """
 
 from __future__ import annotations
@@ -18,19 +18,17 @@ from numpy.typing import NDArray
 from errors import InputError
 from tracker.propagators.builtin.edges import sharpened
 from tracker.protocol import Image
+from tracker.segmenters import builtin_cues as cues
 from tracker.segmenters.builtin_looks import Field, Look, Window
 from tracker.segmenters.prompts import Prompts, checked, checked_image
 from tracker.segmenters.protocol import Answer, Mask, Points, Segmenter, Stroke
 
 LOGITS = (128, 128)  # rows and columns of an answer's logits, whatever the image's shape
 _SURE = 4.0  # logits of what a person said
-_NEAR = 0.01  # distance, in looks, that is as good as none
 _MARGIN = 0.4  # of a box's sides: what is seen around it
 _PIXELS = 1_000_000  # of the picture that borders are found in
-_CORE = 0.25  # share of a box's cells that are taken for the object at first
-_ROUNDS = 2  # of learning looks from what was found
-_RIDGE = 0.02
-_LOOKS, _MIDDLE = 3.0, 0.3  # say of looks, and of the place in the box, beside the distance
+NEAR_PIXELS = 320 * 320  # of a box and what is round it, as the network sees them
+_CORE = 0.25  # share of a box's cells that correct its marks' neighbourhood
 _KERNEL = 0.15  # how far from its border an earlier mask is open, in roots of its area
 
 
@@ -44,6 +42,7 @@ class BuiltinSegmenter(Segmenter):
     def __init__(self) -> None:
         self._image: Image | None = None
         self._whole: Look | None = None
+        self._edge: cues.Cues = {}
         self._near: Look | None = None
 
     def set_image(self, image: Image) -> None:
@@ -52,7 +51,8 @@ class BuiltinSegmenter(Segmenter):
         Raises InputError where it is no such image.
         """
         image = checked_image(image)
-        self._whole = Look.at(image, _all_of(image))
+        self._whole = Look.at(image, all_of(image))
+        self._edge = cues.at_edge(self._whole)
         self._near = None
         self._image = image
 
@@ -77,7 +77,7 @@ class BuiltinSegmenter(Segmenter):
         marks = _marks(size, prompts)
         earlier = _earlier(size, prompts)
         look = self._look(self._image, prompts.box)
-        odds = _decided(look, marks, earlier, prompts.box)
+        odds = _decided(look, marks, earlier, prompts.box, self._edge)
         field = np.full(size, -_SURE, dtype=np.float32)
         field[look.window.part] = _fine(self._image, look, odds)
         found = field > 0
@@ -97,17 +97,19 @@ class BuiltinSegmenter(Segmenter):
         assert self._whole is not None
         if box is None:
             return self._whole
-        window = _round(box, image)
+        window = round_box(box, image)
         if self._near is None or self._near.window != window:
-            self._near = Look.at(image, window)
+            self._near = Look.at(image, window, NEAR_PIXELS)
         return self._near
 
 
-def _all_of(image: Image) -> Window:
+def all_of(image: Image) -> Window:
+    """The whole image as a window."""
     return Window(0, 0, image.shape[1], image.shape[0])
 
 
-def _round(box: NDArray[np.float32], image: Image) -> Window:
+def round_box(box: NDArray[np.float32], image: Image) -> Window:
+    """What is looked at for a box (x0, y0, x1, y1): the box and some of what lies round it."""
     height, width = image.shape[:2]
     x0, y0, x1, y1 = box.tolist()
     aside, above = _MARGIN * (x1 - x0) + 4, _MARGIN * (y1 - y0) + 4
@@ -160,40 +162,32 @@ def _decided(
     marks: NDArray[np.int8],
     earlier: Mask | None,
     box: NDArray[np.float32] | None,
+    edge: cues.Cues,
 ) -> Field:
-    """Log odds of the object for every cell, (h, w)."""
-    own, other = _cells(look, marks > 0), _cells(look, marks < 0)
+    """Log odds of the object for every cell, (h, w); `edge`: `at_edge` of the whole image."""
+    own, other = cells(look, marks > 0), cells(look, marks < 0)
     other &= ~own  # where both fall into one cell the pixels themselves are set afterwards
     if earlier is not None:
         kept, left = _kept(look, earlier, own, other)
         own, other = own | kept, other | left
     if box is not None:
         odds = _boxed(look, own, other, box)
-    elif own.any():
-        edge = np.zeros(look.size, dtype=bool)
-        edge[[0, -1]] = edge[:, [0, -1]] = True
-        beside = edge & ~own if earlier is None else np.zeros_like(edge)
-        far = np.minimum(look.distances(beside), look.distances(other, alike=True))
-        odds = _odds(look.distances(own, alike=True), far)
+    elif earlier is None:
+        odds = _clicked(look, own, other, edge)
     else:
-        odds = np.full(look.size, -_SURE, dtype=np.float32)
+        near, far = (look.distances(side, alike=True) for side in (own, other))
+        odds = cues.log_odds(near, far)
     return np.where(own, _SURE, np.where(other, -_SURE, odds)).astype(np.float32)
 
 
-def _cells(look: Look, pixels: Mask) -> Mask:
+def cells(look: Look, pixels: Mask) -> Mask:
     """The cells that hold one of the pixels (H, W) of the whole image, (h, w)."""
     part = pixels[look.window.part]
     rows, columns = np.nonzero(part)
-    cells = np.zeros(look.size, dtype=bool)
+    held = np.zeros(look.size, dtype=bool)
     high, wide = look.size
-    cells[rows * high // part.shape[0], columns * wide // part.shape[1]] = True
-    return cells
-
-
-def _odds(own: Field, other: Field) -> Field:
-    """Log odds by distance (h, w): positive where `own` is less than `other`."""
-    ratio = np.log((np.minimum(other, 1e6) + _NEAR) / (np.minimum(own, 1e6) + _NEAR))
-    return np.clip(ratio, -_SURE, _SURE).astype(np.float32)
+    held[rows * high // part.shape[0], columns * wide // part.shape[1]] = True
+    return held
 
 
 def _kept(look: Look, earlier: Mask, own: Mask, other: Mask) -> tuple[Mask, Mask]:
@@ -210,22 +204,53 @@ def _kept(look: Look, earlier: Mask, own: Mask, other: Mask) -> tuple[Mask, Mask
     depth, beside = _depth(inside), _depth(~inside)
     band = 1 + _KERNEL * float(np.sqrt(np.count_nonzero(inside)))
     kept, left = depth > min(band, float(depth.max()) / 2), beside > band
-    for marks, field, cells in ((other & inside, depth, kept), (own & ~inside, beside, left)):
+    for marks, field, part_of in ((other & inside, depth, kept), (own & ~inside, beside, left)):
         for row, column in np.argwhere(marks)[::8] if marks.sum() > 64 else np.argwhere(marks):
             rows, columns = np.ogrid[: look.size[0], : look.size[1]]
             reach = 1.5 * field[row, column] + band
-            cells &= (rows - row) ** 2 + (columns - column) ** 2 > reach**2
+            part_of &= (rows - row) ** 2 + (columns - column) ** 2 > reach**2
     return kept & ~other, left & ~own
 
 
-def _depth(cells: Mask) -> Field:
-    """How far each of `cells` lies from the next cell that is none of them, in cells."""
-    far = cv2.distanceTransform(cells.astype(np.uint8), cv2.DIST_L2, 5)
-    return np.asarray(np.minimum(far, sum(cells.shape)), np.float32)
+def _depth(within: Mask) -> Field:
+    """How far each cell of `within` lies from the next cell that is not, in cells."""
+    far = cv2.distanceTransform(within.astype(np.uint8), cv2.DIST_L2, 5)
+    return np.asarray(np.minimum(far, sum(within.shape)), np.float32)
+
+
+def _clicked(look: Look, own: Mask, other: Mask, edge: cues.Cues) -> Field:
+    """Log odds from marks alone, (h, w)."""
+    if not own.any():
+        return np.full(look.size, -_SURE, dtype=np.float32)
+    found = cues.clicked(look, own, other, edge)
+    chance = _chance(cues.summed(cues.CLICK, cues.FIRST, found))
+    chance = np.where(own, 1.0, np.where(other, 0.0, chance))
+    found[cues.LEARNED] = cues.learned(look, chance)
+    return np.clip(cues.summed(cues.CLICK, cues.THEN, found), -_SURE, _SURE)
 
 
 def _boxed(look: Look, own: Mask, other: Mask, box: NDArray[np.float32]) -> Field:
-    """Log odds within a box, (h, w): looks inside against looks outside, then distances."""
+    """Log odds within a box, (h, w), corrected near marks."""
+    across, down = in_box(look, box)
+    within = (across <= 1) & (down <= 1)
+    within[np.unravel_index(int(np.argmin(np.maximum(across, down))), look.size)] = True
+    within = (within | own) & ~other
+    if not within.any():
+        return np.full(look.size, -_SURE, dtype=np.float32)
+    found = cues.boxed(look, within, across, down)
+    chance = np.where(within, _chance(cues.summed(cues.BOX, cues.FIRST, found)), 0.0)
+    chance = np.where(own, 1.0, chance)
+    found[cues.LEARNED] = cues.learned(look, chance)
+    odds = cues.summed(cues.BOX, cues.THEN, found)
+    if own.any() or other.any():
+        core = own | (within & (odds >= np.quantile(odds[within], 1 - _CORE)))
+        far = np.minimum(look.distances(~within), look.distances(other, alike=True))
+        odds = odds + cues.log_odds(look.distances(core), far) / 2
+    return np.where(within, np.clip(odds, -_SURE, _SURE), -_SURE).astype(np.float32)
+
+
+def in_box(look: Look, box: NDArray[np.float32]) -> tuple[Field, Field]:
+    """How far each cell lies from the box's middle, in halves of its sides, (h, w) each."""
     high, wide = look.size
     window = look.window
     rows = (np.arange(high)[:, None] + 0.5) * window.height / high + window.top - 0.5
@@ -233,37 +258,15 @@ def _boxed(look: Look, own: Mask, other: Mask, box: NDArray[np.float32]) -> Fiel
     x0, y0, x1, y1 = box.tolist()
     across = np.abs(columns - (x0 + x1) / 2) / (x1 - x0) * 2
     down = np.abs(rows - (y0 + y1) / 2) / (y1 - y0) * 2
-    within = (across <= 1) & (down <= 1)
-    within[int(np.argmin(down)), int(np.argmin(across))] = True
-    within = (within | own) & ~other
-    off = np.hypot(across, down)
-    if not within.any():
-        return np.full(look.size, -_SURE, dtype=np.float32)
-    middle = np.where(within, 1 - off, -2 * _SURE)
-    chance = np.where(within, np.clip(1.1 - 0.6 * off, 0.1, 0.9), 0.0)
-    odds = middle
-    for _ in range(_ROUNDS):
-        chance = np.where(own, 1.0, chance)
-        looks = _learned(look, chance**2 * within, (1 - chance) ** 2)
-        best = looks + 0.5 * middle
-        core = within & (best >= np.quantile(best[within], 1 - _CORE)) | own
-        odds = (
-            _odds(look.distances(core), look.distances(~within)) + _LOOKS * looks + _MIDDLE * middle
-        )
-        chance = np.where(within, 1 / (1 + np.exp(-2 * np.clip(odds, -20, 20))), 0.0)
-    return np.where(within, np.clip(odds, -_SURE, _SURE), -_SURE).astype(np.float32)
+    shape = look.size
+    return (
+        np.broadcast_to(across, shape).astype(np.float32),
+        np.broadcast_to(down, shape).astype(np.float32),
+    )
 
 
-def _learned(look: Look, own: NDArray[np.floating], other: NDArray[np.floating]) -> Field:
-    """What looks say, about -1 to 1, (h, w), from cells by weight; both sides have equal say."""
-    planes = look.looks.reshape(-1, look.looks.shape[2])
-    planes = np.concatenate([planes, np.ones_like(planes[:, :1])], axis=1)
-    first = (own / max(own.sum(), 1e-6)).ravel().astype(np.float32)
-    second = (other / max(other.sum(), 1e-6)).ravel().astype(np.float32)
-    square = (planes * (first + second)[:, None]).T @ planes
-    square += _RIDGE * np.eye(len(square), dtype=np.float32)
-    slopes = np.linalg.solve(square, planes.T @ (first - second))
-    return np.asarray(planes @ slopes, dtype=np.float32).reshape(look.size)
+def _chance(odds: Field) -> Field:
+    return np.asarray(1 / (1 + np.exp(-np.clip(odds, -20, 20))), dtype=np.float32)
 
 
 def _fine(image: Image, look: Look, odds: Field) -> Field:

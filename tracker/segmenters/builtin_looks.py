@@ -2,6 +2,7 @@
 
 Looks are colours in CIE Lab and the features of the frozen network that the built-in propagator
 uses too (`tracker.propagators.builtin.backbone`). Cells are joined with their eight neighbours.
+Beside them stand the network's levels as they are, up to the classes of ImageNet.
 """
 
 from __future__ import annotations
@@ -17,17 +18,20 @@ from scipy.sparse.csgraph import dijkstra
 
 from tracker.propagators.builtin.backbone import STRIDE, backbone
 from tracker.protocol import Image
+from tracker.segmenters.builtin_classes import classes
 from tracker.segmenters.protocol import Mask
 
 Field = NDArray[np.float32]
 
-LONGEST = 512  # pixels of the longer side as the network sees it
+LONGEST = 512  # pixels of the longer side as the network sees it, at most
+PIXELS = 512 * 288  # that it sees in all, about
 _CELL = 4  # pixels of it along a cell
 _LIGHT, _HUE = 24.0, 25.0  # units of Lab that count as a step of one
 _COLOUR, _LOOK = 0.3, 1.0  # what such a step costs in colours, and one in features
 _STRANGE = 0.9  # what a step away from the seeds' colours costs along a cell
 _MODEL = 24  # colours of seeds, at most
 _WAY = 0.02  # what a cell's way costs where nothing changes
+LEVELS = ("colour", "s4", "s8", "s16", "s32", "classes")
 _STEPS = ((0, 1), (1, 0), (1, 1), (1, -1))
 
 
@@ -69,23 +73,28 @@ class Window:
 class Look:
     """A window's cells. `looks`: float32 (h, w, C), distances in them are distances in looks.
 
-    `colours`: float32 (h, w, 3), Lab, a step of one being clearly another colour.
+    `colours`: float32 (h, w, 3), Lab, a step of one being clearly another colour. `levels`: by
+    `LEVELS`, float32 (h', w', C'), each at its own resolution. `deep`: float32 (h'', w'', 1280),
+    what the network tells classes by, nowhere negative.
     """
 
     window: Window
     looks: Field
     colours: Field
+    levels: dict[str, Field]
+    deep: Field
     _ends: tuple[NDArray[np.int32], NDArray[np.int32]]
     _lengths: Field
     _costs: Field
 
     @staticmethod
-    def at(image: Image, window: Window) -> Look:
-        """See `window` of `image`, RGB uint8 (H, W, 3), at `LONGEST` pixels whatever its size."""
+    def at(image: Image, window: Window, pixels: int = PIXELS) -> Look:
+        """See `window` of `image`, RGB uint8 (H, W, 3), at about `pixels` whatever its size."""
         part = image[window.part]
+        scale = (pixels / (window.width * window.height)) ** 0.5
+        scale = min(scale, LONGEST / max(window.width, window.height))
         wide, high = (
-            max(1, round(side * LONGEST / max(part.shape[:2]) / STRIDE)) * STRIDE
-            for side in (window.width, window.height)
+            max(1, round(side * scale / STRIDE)) * STRIDE for side in (window.width, window.height)
         )
         shrinks = wide < window.width
         method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
@@ -94,10 +103,12 @@ class Look:
         small = cv2.resize(shown, size, interpolation=cv2.INTER_AREA)
         lab = cv2.cvtColor(small.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
         colours = np.asarray(lab / np.array([_LIGHT, _HUE, _HUE]), dtype=np.float32)
-        features = _features(shown, size)
+        levels, deep = _seen(shown)
+        features = _joined(levels, size)
         ends, lengths, costs = _graph(colours, features)
-        looks = np.concatenate([colours * 0.5, features * 2], axis=2)
-        return Look(window, looks.astype(np.float32), colours, ends, lengths, costs)
+        looks = np.concatenate([colours * 0.5, features * 2], axis=2).astype(np.float32)
+        levels["colour"] = np.asarray(cv2.blur(colours, (3, 3)), dtype=np.float32)
+        return Look(window, looks, colours, levels, deep, ends, lengths, costs)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -115,36 +126,65 @@ class Look:
         one, other = self._ends
         costs = self._costs
         if alike:
-            unlike = self._unlike(seeds).ravel()
+            unlike = self.unlike("colour", seeds, _MODEL).ravel()
             costs = costs + self._lengths * (_STRANGE / 2) * (unlike[one] + unlike[other])
         count = self.looks.shape[0] * self.looks.shape[1]
         ways = csr_matrix((costs, (one, other)), shape=(count, count))
         found = dijkstra(ways, directed=False, indices=np.flatnonzero(seeds), min_only=True)
         return np.asarray(found, dtype=np.float32).reshape(self.size)
 
-    def _unlike(self, seeds: Mask) -> Field:
-        """How far each cell's colour is from that of the seed that it is most like, (h, w)."""
-        soft = np.asarray(cv2.blur(self.colours, (3, 3)), dtype=np.float32)
-        some = soft[seeds]
-        nearest = np.full(self.size, np.inf, dtype=np.float32)
-        for colour in some[:: -(-len(some) // _MODEL)]:
-            nearest = np.minimum(nearest, np.linalg.norm(soft - colour, axis=2))
-        return nearest
+    def unlike(self, level: str, seeds: Mask, most: int) -> Field:
+        """How far each cell is in `level` from the seed that it is most like, (h, w).
+
+        Of `seeds`, bool (h, w), at least one, about `most` are asked, evenly in their order.
+        """
+        planes = self.levels[level]
+        high, wide, _ = planes.shape
+        rows, columns = np.nonzero(seeds)
+        step = -(-len(rows) // most)
+        places = np.unique(
+            rows[::step] * high // self.size[0] * wide + columns[::step] * wide // self.size[1]
+        )
+        flat = planes.reshape(high * wide, -1)
+        some = flat[places]
+        squares = (flat**2).sum(axis=1)[:, None] + (some**2).sum(axis=1) - 2 * flat @ some.T
+        far = np.sqrt(np.maximum(squares.min(axis=1), 0)).reshape(high, wide)
+        return self.spread(far)
+
+    def spread(self, field: NDArray[np.floating]) -> Field:
+        """A `field` of any resolution (h', w') at that of the cells, (h, w)."""
+        scaled = cv2.resize(
+            field.astype(np.float32), self.size[::-1], interpolation=cv2.INTER_LINEAR
+        )
+        return np.asarray(scaled, dtype=np.float32).reshape(self.size)
 
 
-def _features(shown: Image, size: tuple[int, int]) -> Field:
-    """What the network makes of the picture, at `size` (columns, rows), each level alike in say."""
+def _seen(shown: Image) -> tuple[dict[str, Field], Field]:
+    """What the network makes of the picture, its levels alike in say, and its last features."""
     pixels = torch.from_numpy(shown).permute(2, 0, 1)[None].float()
     found = backbone("cpu")(pixels)
-    levels = []
-    for level in (found.s4, found.s8, found.s16):
-        field = level[0].float().numpy()
-        field = field - field.mean(axis=(1, 2), keepdims=True)
-        field = field / (np.sqrt((field**2).mean() * field.shape[0]) + 1e-6)
-        planes = np.ascontiguousarray(field.transpose(1, 2, 0))
-        scaled = cv2.resize(planes, size, interpolation=cv2.INTER_LINEAR)
-        levels.append(scaled.reshape(size[1], size[0], -1))
-    return np.asarray(np.concatenate(levels, axis=2) / np.sqrt(len(levels)), dtype=np.float32)
+    deep, scores = classes(found.s32)
+    levels = {
+        name: _alike(level[0].float().numpy())
+        for name, level in zip(LEVELS[1:], (found.s4, found.s8, found.s16, found.s32), strict=False)
+    }
+    return {**levels, "classes": _alike(scores)}, np.ascontiguousarray(deep.transpose(1, 2, 0))
+
+
+def _alike(field: Field) -> Field:
+    """A level (C, h, w) as (h, w, C), its cells at a distance of about one from their mean."""
+    field = field - field.mean(axis=(1, 2), keepdims=True)
+    field = field / (np.sqrt((field**2).mean() * field.shape[0]) + 1e-6)
+    return np.ascontiguousarray(field.transpose(1, 2, 0), dtype=np.float32)
+
+
+def _joined(levels: dict[str, Field], size: tuple[int, int]) -> Field:
+    """The levels that are fine enough to tell borders, at `size` (columns, rows), in one."""
+    scaled = [
+        cv2.resize(levels[name], size, interpolation=cv2.INTER_LINEAR).reshape(*size[::-1], -1)
+        for name in ("s4", "s8", "s16")
+    ]
+    return np.asarray(np.concatenate(scaled, axis=2) / np.sqrt(len(scaled)), dtype=np.float32)
 
 
 def _graph(

@@ -96,12 +96,18 @@ class Backbone:
         return Features(first, *taps)
 
 
+def published(device: str) -> dict[str, Tensor]:
+    """The whole network's weights by their published names, float32 on `device`, read anew."""
+    with as_file(files(_PACKAGE).joinpath(_WEIGHTS)) as path:
+        weights: dict[str, Tensor] = torch.load(path, map_location=device, weights_only=True)
+    return weights
+
+
 @lru_cache(maxsize=2)
 def backbone(device: str) -> Backbone:
     """The network on `device`, read once per process; see `power.precision` for what it runs in."""
     dtype = precision(device)
-    with as_file(files(_PACKAGE).joinpath(_WEIGHTS)) as path:
-        weights = torch.load(path, map_location=device, weights_only=True)
+    weights = published(device)
 
     def conv(name: str, norm: str, stride: int = 1, *, bounded: bool) -> _Conv:
         gain = weights[f"{norm}.weight"] / (weights[f"{norm}.running_var"] + _EPSILON).sqrt()
