@@ -26,6 +26,7 @@ from bench.segment import cases, next_click
 from tracker.segmenters import builtin, builtin_cues
 from tracker.segmenters.builtin import BuiltinSegmenter
 from tracker.segmenters.builtin_cues import BOX, CLICK, CONSTANT, FIRST, LEARNED, THEN
+from tracker.segmenters.builtin_looks import Look
 
 FRAMES = 4  # of a clip
 CLICKS = (1, 2, 3, 5)
@@ -85,7 +86,7 @@ def click_samples(clip: str, image: NDArray[np.uint8], drawn: NDArray[np.bool_])
     """After each of `CLICKS` simulated clicks."""
     segmenter = BuiltinSegmenter()
     segmenter.set_image(image)
-    look = builtin.Look.at(image, builtin.all_of(image))
+    look = Look.at(image, builtin.all_of(image))
     edge = builtin_cues.at_edge(look)
     truth, every = _on_cells(look, drawn), np.ones(look.size, dtype=bool)
     marks, samples = np.zeros(drawn.shape, dtype=np.int8), []
@@ -121,7 +122,7 @@ def box_samples(
     loose = np.clip(exact + off, 0, [width, height] * 2).astype(np.float32)
     samples = []
     for box in (exact, loose):
-        look = builtin.Look.at(image, builtin.round_box(box, image), builtin.NEAR_PIXELS)
+        look = Look.at(image, builtin.round_box(box, image), builtin.NEAR_PIXELS)
         across, down = builtin.in_box(look, box)
         within = (across <= 1) & (down <= 1)
         if within.any():
@@ -213,7 +214,7 @@ def _regressed(
 
 def _sample(
     clip: str,
-    look: builtin.Look,
+    look: Look,
     cues: builtin_cues.Cues,
     drawn: NDArray[np.bool_],
     asked: NDArray[np.bool_],
@@ -226,7 +227,7 @@ def _sample(
     return Sample(clip, {name: cue[asked] for name, cue in cues.items()}, drawn[asked], learns)
 
 
-def _on_cells(look: builtin.Look, drawn: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _on_cells(look: Look, drawn: NDArray[np.bool_]) -> NDArray[np.bool_]:
     part = drawn[look.window.part].astype(np.float32)
     share = cv2.resize(part, look.size[::-1], interpolation=cv2.INTER_AREA)
     return np.asarray(share >= 0.5, dtype=np.bool_)

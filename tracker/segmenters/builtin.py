@@ -29,6 +29,7 @@ _MARGIN = 0.4  # of a box's sides: what is seen around it
 _PIXELS = 1_000_000  # of the picture that borders are found in
 NEAR_PIXELS = 320 * 320  # of a box and what is round it, as the network sees them
 _CORE = 0.25  # share of a box's cells that correct its marks' neighbourhood
+_DOUBT = -0.5 * float(np.log(9))  # logits of a chance of one in ten, by which the score counts
 _KERNEL = 0.15  # how far from its border an earlier mask is open, in roots of its area
 
 
@@ -224,8 +225,8 @@ def _clicked(look: Look, own: Mask, other: Mask, edge: cues.Cues) -> Field:
         return np.full(look.size, -_SURE, dtype=np.float32)
     found = cues.clicked(look, own, other, edge)
     chance = _chance(cues.summed(cues.CLICK, cues.FIRST, found))
-    chance = np.where(own, 1.0, np.where(other, 0.0, chance))
-    found[cues.LEARNED] = cues.learned(look, chance)
+    known = np.where(own, 1.0, np.where(other, 0.0, chance))
+    found[cues.LEARNED] = cues.learned(look, known)
     return np.clip(cues.summed(cues.CLICK, cues.THEN, found), -_SURE, _SURE)
 
 
@@ -239,13 +240,12 @@ def _boxed(look: Look, own: Mask, other: Mask, box: NDArray[np.float32]) -> Fiel
         return np.full(look.size, -_SURE, dtype=np.float32)
     found = cues.boxed(look, within, across, down)
     chance = np.where(within, _chance(cues.summed(cues.BOX, cues.FIRST, found)), 0.0)
-    chance = np.where(own, 1.0, chance)
-    found[cues.LEARNED] = cues.learned(look, chance)
+    found[cues.LEARNED] = cues.learned(look, np.where(own, 1.0, chance))
     odds = cues.summed(cues.BOX, cues.THEN, found)
     if own.any() or other.any():
         core = own | (within & (odds >= np.quantile(odds[within], 1 - _CORE)))
         far = np.minimum(look.distances(~within), look.distances(other, alike=True))
-        odds = odds + cues.log_odds(look.distances(core), far) / 2
+        odds = np.asarray(odds + cues.log_odds(look.distances(core), far) / 2, np.float32)
     return np.where(within, np.clip(odds, -_SURE, _SURE), -_SURE).astype(np.float32)
 
 
@@ -300,8 +300,10 @@ def _score(field: Field, found: Mask) -> float:
     """The expected IoU of `found` if every pixel's odds were what they say."""
     if not found.any():
         return 0.0
-    chance = 1 / (1 + np.exp(-2 * field))
-    inside = float(chance[found].sum(dtype=np.float64))
     # Far from the object small chances would add up over the whole image.
-    beside = float(chance[~found & (chance > 0.1)].sum(dtype=np.float64))
+    counted = found | (field > _DOUBT)
+    chance = 1 / (1 + np.exp(-2 * field[counted]))
+    mine = found[counted]
+    inside = float(chance[mine].sum(dtype=np.float64))
+    beside = float(chance[~mine].sum(dtype=np.float64))
     return float(np.clip(inside / (np.count_nonzero(found) + beside), 0, 1))
