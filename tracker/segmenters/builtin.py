@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from errors import InputError
+from tracker.power import one_thread
 from tracker.propagators.builtin.edges import sharpened
 from tracker.protocol import Image
 from tracker.segmenters import builtin_cues as cues
@@ -52,8 +53,9 @@ class BuiltinSegmenter(Segmenter):
         Raises InputError where it is no such image.
         """
         image = checked_image(image)
-        self._whole = Look.at(image, all_of(image))
-        self._edge = cues.at_edge(self._whole)
+        with one_thread():
+            self._whole = Look.at(image, all_of(image))
+            self._edge = cues.at_edge(self._whole)
         self._near = None
         self._image = image
 
@@ -77,8 +79,9 @@ class BuiltinSegmenter(Segmenter):
         prompts = checked(size, LOGITS, points, labels, box, mask, strokes)
         marks = _marks(size, prompts)
         earlier = _earlier(size, prompts)
-        look = self._look(self._image, prompts.box)
-        odds = _decided(look, marks, earlier, prompts.box, self._edge)
+        with one_thread():
+            look = self._look(self._image, prompts.box)
+            odds = _decided(look, marks, earlier, prompts.box, self._edge)
         field = np.full(size, -_SURE, dtype=np.float32)
         field[look.window.part] = _fine(self._image, look, odds)
         found = field > 0

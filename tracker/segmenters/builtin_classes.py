@@ -34,8 +34,8 @@ def classes(s32: Tensor) -> tuple[Planes, Planes]:
     x = _conv(x, _BLOCK + "_depthwise_conv", _BLOCK + "_bn1", groups=x.shape[1]).clamp_(0, 6)
     x = _conv(x, _BLOCK + "_project_conv", _BLOCK + "_bn2")
     x = _conv(x, "_conv_head", "_bn1").clamp_(0, 6)
-    deep = x[0].numpy()
-    return deep, np.einsum("kc,chw->khw", class_weights(), deep, optimize=True)
+    scores = torch.einsum("kc,chw->khw", _weights()["_fc.weight"], x[0])
+    return x[0].numpy(), scores.numpy()
 
 
 def class_weights() -> Planes:

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tracker.power import product
 from tracker.segmenters.builtin_classes import class_weights
 from tracker.segmenters.builtin_looks import LEVELS, Field, Look
 from tracker.segmenters.protocol import Mask
@@ -121,7 +122,7 @@ def learned(look: Look, chance: NDArray[np.floating]) -> Field:
     some = chance[::_EVERY, ::_EVERY].ravel().astype(np.float32)
     own, other = some**2, (1 - some) ** 2
     own, other = (side / np.float32(max(float(side.sum()), 1e-6)) for side in (own, other))
-    square = (flat * (own + other)[:, None]).T @ flat
+    square = product((flat * (own + other)[:, None]).T, flat)
     square += _RIDGE * np.eye(len(square), dtype=np.float32)
     slopes = np.linalg.solve(square, flat.T @ (own - other))
     return np.asarray(look.looks @ slopes[:-1] + slopes[-1], dtype=np.float32)

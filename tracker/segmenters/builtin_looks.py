@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import dijkstra
 
+from tracker.power import product
 from tracker.propagators.builtin.backbone import STRIDE, backbone
 from tracker.protocol import Image
 from tracker.segmenters.builtin_classes import classes
@@ -147,7 +148,7 @@ class Look:
         )
         flat = planes.reshape(high * wide, -1)
         some = flat[places]
-        squares = (flat**2).sum(axis=1)[:, None] + (some**2).sum(axis=1) - 2 * flat @ some.T
+        squares = (flat**2).sum(axis=1)[:, None] + (some**2).sum(axis=1) - 2 * product(flat, some.T)
         far = np.sqrt(np.maximum(squares.min(axis=1), 0)).reshape(high, wide)
         return self.spread(far)
 
