@@ -109,6 +109,7 @@ def main() -> int:
     parser.add_argument("--frames", type=int, default=100, help="frames of each case (100)")
     parser.add_argument("--compiled", default="no,yes")
     parser.add_argument("--spans", type=int, default=0, help="compare so many spans at once")
+    parser.add_argument("--worth", type=float, help="share of a frame that one waits for others")
     parser.add_argument("--tflops", type=float, default=989.0, help="of the device, bfloat16")
     parser.add_argument("--gbps", type=float, default=4800.0, help="of the device's memory")
     args = parser.parse_args()
@@ -173,7 +174,7 @@ def measure(
 def compare_spans(args: argparse.Namespace) -> None:
     """Print the table of spans at once beside spans one after the other."""
     print("| network | size | objects | numbers | spans | one after the other, frames/s "
-          "| at once, frames/s | ratio | batches of 1, 2, ... |")  # fmt: skip
+          "(CPU s a frame) | at once | ratio of frames/s | batches of 1, 2, ... |")  # fmt: skip
     print("|---|---|---|---|---|---|---|---|---|")
     for variant in args.variants.split(","):
         network = golden_network(variant).to(args.device)
@@ -181,56 +182,63 @@ def compare_spans(args: argparse.Namespace) -> None:
         for size in args.sizes.split(","):
             for objects in map(int, args.objects.split(",")):
                 for precision in args.precisions.split(","):
-                    follow_spans(network, size, objects, precision, 1, _WARM, args)
-                    follow_spans(network, size, objects, precision, args.spans, _WARM, args)
-                    one, _ = follow_spans(network, size, objects, precision, 1, args.frames, args)
-                    many, line = follow_spans(
-                        network, size, objects, precision, args.spans, args.frames, args
-                    )
-                    batches = ", ".join(
-                        str(line.sizes.get(clips, 0)) for clips in range(1, args.spans + 1)
-                    )
+                    spans = Spans(network, size, objects, precision, args)
                     case = f"{variant} | {size} | {objects} | {precision} | {args.spans}"
-                    print(
-                        f"| {case} | {one:.2f} | {many:.2f} | {many / one:.2f} | {batches} |",
-                        flush=True,
-                    )
+                    print(f"| {case} | {spans.compared()} |", flush=True)
 
 
-def follow_spans(
-    network: DeAOT,
-    size: str,
-    objects: int,
-    precision: str,
-    at_once: int,
-    frames: int,
-    args: argparse.Namespace,
-) -> tuple[float, Batcher]:
-    """Frames/s of --spans spans, `at_once` at a time, and the line that they stood in."""
-    clip = Drift(*_SIZES[size], objects)
-    shown = [clip.frame(index) for index in range(16)]
-    line = make_batcher(network)
-    device = torch.device(args.device)
+class Spans:
+    """--spans spans of --frames frames each, of one network."""
 
-    def follow(span: int) -> None:
-        propagator = DeAOTPropagator(
-            lambda _: network,
-            Power(device=args.device, spans=at_once),
-            _MEMORIES,
-            precision=_PRECISIONS[precision],
-            batcher=lambda _: line,
+    def __init__(
+        self, network: DeAOT, size: str, objects: int, precision: str, args: argparse.Namespace
+    ) -> None:
+        self._network = network
+        clip = Drift(*_SIZES[size], objects)
+        self._shown = [clip.frame(index) for index in range(16)]
+        self._precision = _PRECISIONS[precision]
+        self._count, self._frames = args.spans, args.frames
+        self._device = torch.device(args.device)
+        self._worth: float | None = args.worth
+
+    def compared(self) -> str:
+        """One after the other and at once, as the rest of a row."""
+        for at_once in (1, self._count):
+            self._follow(at_once, _WARM)
+        one, one_busy, _ = self._follow(1, self._frames)
+        many, many_busy, sizes = self._follow(self._count, self._frames)
+        batches = ", ".join(str(sizes.get(clips, 0)) for clips in range(1, self._count + 1))
+        return (
+            f"{one:.2f} ({one_busy:.2f}) | {many:.2f} ({many_busy:.2f}) | {many / one:.2f} "
+            f"| {batches}"
         )
-        propagator.start(*shown[span % len(shown)])
-        for index in range(1, frames + 1):
-            step = propagator.step(shown[(span + index) % len(shown)][0])
-            masks.encode_labels(step.labels)
 
-    synchronise(device)
-    began = time.perf_counter()
-    with ThreadPoolExecutor(at_once) as pool:
-        list(pool.map(follow, range(args.spans)))
-    synchronise(device)
-    return args.spans * frames / (time.perf_counter() - began), line
+    def _follow(self, at_once: int, frames: int) -> tuple[float, float, dict[int, int]]:
+        """Frames/s, CPU seconds of a frame, and how many batches there were of how many spans."""
+        line = make_batcher(self._network) if self._worth is None else Batcher(worth=self._worth)
+        power = Power(device=str(self._device), spans=at_once)
+
+        def follow(span: int) -> None:
+            propagator = DeAOTPropagator(
+                lambda _: self._network,
+                power,
+                _MEMORIES,
+                precision=self._precision,
+                batcher=lambda _: line,
+            )
+            propagator.start(*self._shown[span % len(self._shown)])
+            for index in range(1, frames + 1):
+                step = propagator.step(self._shown[(span + index) % len(self._shown)][0])
+                masks.encode_labels(step.labels)
+
+        synchronise(self._device)
+        began, busy = time.perf_counter(), time.process_time()
+        with ThreadPoolExecutor(at_once) as pool:
+            list(pool.map(follow, range(self._count)))
+        synchronise(self._device)
+        spent, busy = time.perf_counter() - began, time.process_time() - busy
+        done = self._count * frames
+        return done / spent, busy / done, line.sizes
 
 
 if __name__ == "__main__":

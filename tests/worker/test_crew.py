@@ -20,7 +20,7 @@ from tests.worker.loops import a_crew, wait_for
 from worker.local import track
 from worker.spanfile import SpanFile
 
-LONG = 160  # frames of a span that is not over before a test has looked at it
+LONG = 120  # frames of a span that is not over before a test has looked at it
 
 
 def receive(

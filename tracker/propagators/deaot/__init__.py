@@ -25,6 +25,7 @@ __all__ = ["Batcher", "DeAOTPropagator", "Eviction", "Memories", "make", "make_b
 MOST_MEMORIES = 8  # long-term memories of ten objects
 _KEPT = 2  # networks that a process keeps
 _FOUND = FoundFits()
+_WORTH = 0.5  # see `Batcher`: what a batch of two saves on a graphics card at best
 _LINING_UP = Lock()  # one line for a network, also where spans begin at once
 _BATCHERS: WeakKeyDictionary[DeAOT, Batcher] = WeakKeyDictionary()
 
@@ -61,7 +62,9 @@ def _batcher(network: DeAOT) -> Batcher:
 def make_batcher(network: DeAOT) -> Batcher:
     """A line in front of `network`; on a graphics card its batches keep to the memory there is."""
     device = network.id_norm.weight.device
-    return Batcher(CudaGauge(device) if device.type == "cuda" else None)
+    if device.type == "cuda":
+        return Batcher(CudaGauge(device), worth=_WORTH)
+    return Batcher()  # a processor computes two frames at once no sooner than one by one
 
 
 @once(most=_KEPT)

@@ -2,8 +2,11 @@
 
 Each clip is followed in a thread of its own. Who asks for a frame stands in line; whoever is first
 computes for all that stand there with frames of the same size. Nobody registers and nobody signs
-off: a clip that ended, failed or was stopped just does not come back, and is waited for no longer
-than `PATIENCE`.
+off: a clip that ended, failed or was stopped just does not come back, and is given up `PATIENCE`
+after it was due.
+
+Without waiting, two clips would take turns for ever: whoever is done finds the other computing.
+Once they have met they stay together, since both get their answers at the same moment.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from torch import Tensor
 
 from tracker.propagators.deaot.tracker import Tracker, carry, look, update
 
-PATIENCE = 0.004  # seconds that a frame waits for those of other clips that are about to come
+PATIENCE = 0.004  # seconds that a frame waits at least for one that is due, or a little late
 
 _FORGOTTEN = 60.0  # seconds after which a thread that asked for nothing is another one
 
@@ -117,9 +120,15 @@ class _Habit:
 class Batcher:
     """The line in front of one network on one device. Only who is first in it uses the network."""
 
-    def __init__(self, gauge: Gauge | None = None) -> None:
-        """`gauge`: of the device's memory, None where it bounds nothing."""
+    def __init__(self, gauge: Gauge | None = None, *, worth: float = 0.0) -> None:
+        """`gauge`: of the device's memory, None where it bounds nothing.
+
+        `worth`: how long a frame may wait for those of other clips that are due, as a share of what
+        computing it takes: no longer than a batch would save.
+        """
         self._gauge = gauge
+        self._worth = worth
+        self._takes: dict[Hashable, float] = {}  # seconds that a frame took, the last time
         self._moved = threading.Condition()
         self._line: list[_Ticket] = []
         self._busy = False
@@ -200,7 +209,8 @@ class Batcher:
         for ticket in batch:
             ticket.done = ticket.logits is not None or ticket.error is not None
             if ticket.done:
-                self._habits[ticket.thread] = _Habit(ticket.alike, now)
+                habit = self._habits.setdefault(ticket.thread, _Habit(ticket.alike, now))
+                habit.alike, habit.answered = ticket.alike, now
             elif ticket is not first:
                 self._line.insert(0, ticket)
         for thread in [t for t, h in self._habits.items() if now - h.answered > _FORGOTTEN]:
@@ -210,15 +220,16 @@ class Batcher:
         """Take out of the line who is computed with `first`, and wait a little for who may come."""
         most = self._room(first)
         with self._moved:
-            until = time.monotonic() + PATIENCE
+            patience = max(PATIENCE, self._worth * self._takes.get(first.alike, 0.0))
+            longest = time.monotonic() + patience
             while True:
                 batch = [first] + [
                     ticket
                     for ticket in self._line
                     if ticket is not first and ticket.alike == first.alike and ticket.most > 1
                 ]
-                left = until - time.monotonic()
-                if len(batch) >= most or left <= 0 or not self._is_anyone_due(first, until):
+                left = self._awaited(first, longest) - time.monotonic()
+                if len(batch) >= most or left <= 0:
                     break
                 self._moved.wait(left)
             batch = batch[:most]
@@ -226,15 +237,15 @@ class Batcher:
                 self._line.remove(ticket)
         return batch
 
-    def _is_anyone_due(self, first: _Ticket, until: float) -> bool:
-        """Whether a clip like `first` that is not in line comes back soon, if it does as before."""
+    def _awaited(self, first: _Ticket, longest: float) -> float:
+        """Until when clips like `first` come that are not in line, if they do as the last time."""
         here = {ticket.thread for ticket in self._line}
-        now = time.monotonic()
-        return any(
-            habit.alike == first.alike and now - PATIENCE <= habit.answered + habit.away <= until
+        due = [
+            habit.answered + habit.away
             for thread, habit in self._habits.items()
-            if thread not in here
-        )
+            if thread not in here and habit.alike == first.alike
+        ]
+        return min(longest, max((at for at in due if at <= longest), default=0.0) + PATIENCE)
 
     def _room(self, first: _Ticket) -> int:
         """How many clips may be computed at once. The first step of a kind shows what one needs."""
@@ -271,6 +282,7 @@ class Batcher:
         return False
 
     def _try_once(self, batch: list[_Ticket]) -> None:
+        began = time.monotonic()
         clips = [ticket.clip for ticket in batch if ticket.clip is not None]
         measured = self._gauge if batch[0].most > 1 else None
         if measured is not None:
@@ -279,6 +291,7 @@ class Batcher:
         if measured is not None:
             need = measured.taken() // len(batch)
             self._needs[batch[0].alike] = max(need, self._needs.get(batch[0].alike, 0))
+        self._takes[batch[0].alike] = (time.monotonic() - began) / len(batch)
         self.sizes[len(batch)] = self.sizes.get(len(batch), 0) + 1
         for ticket, logits in zip(batch, found, strict=True):
             ticket.logits = logits
