@@ -355,7 +355,9 @@ def test_the_queue_gives_the_same_bytes_as_relay_track(
     """Weights that others publish are not here, so a small segmenter is made in their place."""
     made: list[Path | None] = []
 
-    def segmenter(options: RunOptions, device: str, kept: Path | None = None) -> Segmenter:
+    def segmenter(
+        options: RunOptions, device: str, kept: Path | None = None, **more: object
+    ) -> Segmenter:
         made.append(kept)
         return BrightSegmenter(margin=8)
 
