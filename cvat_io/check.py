@@ -23,7 +23,8 @@ class Inspection:
     """What an export holds.
 
     `key_frames`: absolute numbers, ascending, of frames with at least one mask whose label is not
-    ignored. `imageless`: those of them whose image is not in the archive, where others are.
+    ignored. `masks_on_frames`: how many such masks each of them has. `imageless`: those of them
+    whose image is not in the archive, where others are.
     `masks_by_label` counts all masks, `others_by_kind` all other tracks. `width`, `height`: 0 where
     neither the head nor an image says.
     """
@@ -32,6 +33,7 @@ class Inspection:
     has_images: bool
     image_count: int
     key_frames: tuple[int, ...]
+    masks_on_frames: dict[int, int]
     imageless: tuple[int, ...]
     masks_by_label: dict[str, int]
     others_by_kind: dict[str, int]
@@ -48,7 +50,7 @@ def inspect(path: Path, limits: Limits, ignore_labels: frozenset[str] = frozense
     """
     masks: Counter[str] = Counter()
     others: Counter[str] = Counter()
-    key_frames: set[int] = set()
+    key_frames: Counter[int] = Counter()
     oddities: dict[Oddity, list[tuple[int, str]]] = {}
 
     def note(oddity: Oddity, frame: int, track: str) -> None:
@@ -64,7 +66,7 @@ def inspect(path: Path, limits: Limits, ignore_labels: frozenset[str] = frozense
             if isinstance(track, MaskShape):
                 masks[track.label] += 1
                 if track.label not in ignore_labels:
-                    key_frames.add(track.frame)
+                    key_frames[track.frame] += 1
             else:
                 others[track.kind] += 1
         images = export.images
@@ -76,7 +78,8 @@ def inspect(path: Path, limits: Limits, ignore_labels: frozenset[str] = frozense
         has_images=bool(images),
         image_count=len(images),
         key_frames=tuple(sorted(key_frames)),
-        imageless=tuple(sorted(key_frames - images.keys())) if images else (),
+        masks_on_frames=dict(key_frames),
+        imageless=tuple(sorted(key_frames.keys() - images.keys())) if images else (),
         masks_by_label=dict(masks),
         others_by_kind=dict(others),
         warnings=tuple(warnings),

@@ -186,6 +186,23 @@ def iou(a: Mask, b: Mask) -> float:
     return common / union if union else 1.0
 
 
+def without(mask: Mask, others: Sequence[Mask]) -> Mask | None:
+    """Take the pixels of other masks away; the mask itself where none is in it, None if all are."""
+    pixels = None
+    for other in others:
+        left, top = max(mask.left, other.left), max(mask.top, other.top)
+        right = min(mask.left + mask.width, other.left + other.width)
+        bottom = min(mask.top + mask.height, other.top + other.height)
+        if left >= right or top >= bottom:
+            continue
+        if pixels is None:
+            pixels = decode(mask)
+        theirs = decode(other)[top - other.top : bottom - other.top, left - other.left :]
+        view = pixels[top - mask.top : bottom - mask.top, left - mask.left : right - mask.left]
+        view &= ~theirs[:, : right - left]
+    return mask if pixels is None else encode(pixels, mask.left, mask.top)
+
+
 def _join(
     starts: NDArray[np.int64], ends: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -23,16 +23,22 @@ from errors import InputError
 
 
 def write_result(
-    path: Path, export: Export, masks: Iterable[MaskShape], note: dict[str, Any]
+    path: Path,
+    export: Export,
+    masks: Iterable[MaskShape],
+    note: dict[str, Any],
+    *,
+    keep_ids: bool = False,
 ) -> None:
     """Write the result for `export` with exactly these masks, given in ascending frame order.
 
     The same input gives the same bytes. `note` is kept in the zip's comment, with
-    "mask_relay": 1 added (see `cvat_io.note`). The file appears whole or not at all. Raises
-    ValueError for a mask without pixels.
+    "mask_relay": 1 added (see `cvat_io.note`). With `keep_ids` each mask's `track` is the id that
+    its track gets (see `cvat_io.lineage`), else they are numbered one after the other. The file
+    appears whole or not at all. Raises ValueError for a mask without pixels.
     """
     with replacing(path) as file:
-        write_zip(file, ANNOTATIONS, _parts(export, masks), pack_note(note))
+        write_zip(file, ANNOTATIONS, _parts(export, masks, keep_ids), pack_note(note))
 
 
 def write_annotations(path: Path, export: Export, masks: Iterable[MaskShape]) -> None:
@@ -55,18 +61,20 @@ def read_note(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def _parts(export: Export, masks: Iterable[MaskShape]) -> Iterator[str | bytes]:
+def _parts(
+    export: Export, masks: Iterable[MaskShape], keep_ids: bool = False
+) -> Iterator[str | bytes]:
     yield HEAD
     yield b"  " + export.meta.xml + b"\n"
     number = 0
     for track in export.others():
         yield b"  " + track.xml + b"\n"
-        number = max(number, _number(track) + 1)
-    yield from mask_tracks(number, masks, export.meta)
+        number = max(number, track_number(track) + 1)
+    yield from mask_tracks(None if keep_ids else number, masks, export.meta)
     yield FOOT
 
 
-def _number(track: OtherTrack) -> int:
+def track_number(track: OtherTrack) -> int:
     """The id of a track that is kept verbatim; -1 where it is no number (then nothing collides)."""
     head = track.xml[: track.xml.index(b">")]
     found = re.search(rb'\sid="([0-9]{1,15})"', head)

@@ -27,23 +27,23 @@ def text_of(value: str) -> str:
     return escape(value, _RETURN)
 
 
-def mask_tracks(first: int, shapes: Iterable[MaskShape], meta: Meta) -> Iterator[str]:
-    """Write each mask as a track of its own; ids count from `first`.
+def mask_tracks(first: int | None, shapes: Iterable[MaskShape], meta: Meta) -> Iterator[str]:
+    """Write each mask as a track of its own; ids count from `first`, or are those of the masks.
 
     CVAT closes a shape of one frame on the next frame only where that one is before the last
     frame (strictly). Masks are made canonical. Raises ValueError for a mask without pixels: CVAT
     knows no empty mask.
     """
-    number = first
+    number = first or 0
     for batch in _batches(shapes):
         for shape, mask in zip(batch, tight_many([each.mask for each in batch]), strict=True):
             if mask is None:
                 raise ValueError(f"the mask on frame {shape.frame} has no pixel")
-            yield _track(number, shape, mask, meta)
+            yield _track(shape.track if first is None else number, shape, mask, meta)
             number += 1
 
 
-def _track(number: int, shape: MaskShape, mask: Mask, meta: Meta) -> str:
+def _track(number: int | str, shape: MaskShape, mask: Mask, meta: Meta) -> str:
     group = f' group_id="{shape.group_id}"' if shape.group_id else ""
     values = "".join(
         f"      <attribute name={quoteattr(name)}>{text_of(value)}</attribute>\n"

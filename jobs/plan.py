@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
 from config import Limits
-from cvat_io.check import inspect, require_trackable
+from cvat_io.check import Inspection, inspect, require_trackable
 from cvat_io.model import Meta
 from cvat_io.prompts import Kind, Prompt, find_prompts, frames_of
 from cvat_io.reader import open_export
 from errors import InputError, one_line
 from jobs.frames_text import describe, format_frames, parse_frames
 from jobs.notes import engine_notes, plan_notes
-from jobs.resegment import find_changes, require_same_job
-from jobs.spans import Passes, SpanPlan, plan_spans
-from jobs.views import BUILTIN_SEGMENTER, MOST_SEED, Mode, Prompts, RunOptions
+from jobs.renewal import Renewal, renew
+from jobs.resegment import Changes, find_changes, require_same_job
+from jobs.spans import Passes, SpanPlan, gaps, plan_spans
+from jobs.views import BUILTIN_SEGMENTER, MOST_SEED, KeyFrames, Mode, Prompts, RunOptions
 
 KINDS = {
     Prompts.OFF: frozenset[Kind](),
@@ -48,8 +49,8 @@ class RunInputs:
 
     `annotations`: the export whose masks count (zip or XML). `images`: the archive that holds the
     frames, often the same one. `previous`: our last result of this job. `engine`: a resolved name.
-    `original`: the export as received, where `annotations` is its copy with masks that were made
-    of its shapes.
+    `original`: the export as received, where `annotations` is its copy with further masks: made of
+    its shapes, or borrowed from the previous result.
     """
 
     annotations: Path
@@ -69,17 +70,23 @@ class RunPlan:
     `key_frames`: ascending; their masks are a human's and go into the result as drawn.
     `fill`: the frames that may be filled, None for all. Others stay as drawn even where a span
     has to pass over them.
-    `drawn`: whose masks the key frames (and ignored labels everywhere) are taken from.
     `carried`: whose masks stay on frames that are neither key frames nor filled.
+    `borrowed`: key frames that the export lacks, whose masks are the previous result's.
+    `renewals`: ascending, where masks of the previous result are made anew and which stay there;
+    None where all masks of a computed frame are made anew and no other one is touched.
+    `seeds`: on key frames that differ from the previous result, the object (as that numbers them)
+    of each tracked mask in file order, 0 for a new one.
     `notes`: sentences on options that change nothing.
     """
 
     key_frames: tuple[int, ...]
     spans: tuple[SpanPlan, ...]
     fill: frozenset[int] | None
-    drawn: Origin
     carried: Origin
     notes: tuple[str, ...] = ()
+    borrowed: frozenset[int] = frozenset()
+    renewals: tuple[Renewal, ...] | None = None
+    seeds: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def frames_total(self) -> int:
@@ -97,32 +104,31 @@ class RunPlan:
                 "key_frames": format_frames(self.key_frames),
                 "spans": [asdict(span) for span in self.spans],
                 "fill": None if self.fill is None else format_frames(sorted(self.fill)),
-                "drawn": self.drawn,
                 "carried": self.carried,
                 "notes": self.notes,
+                "borrowed": format_frames(sorted(self.borrowed)),
+                "renewals": None if self.renewals is None else [r.to_dict() for r in self.renewals],
+                "seeds": {str(frame): objects for frame, objects in sorted(self.seeds.items())},
             }
         )
 
     @staticmethod
     def from_json(text: str) -> RunPlan:
-        """What `to_json` wrote."""
+        """What `to_json` wrote, now or in an earlier version."""
         data = json.loads(text)
+        keys, renewals = _numbers(data["key_frames"]), data.get("renewals")
+        # Plans of earlier versions took either all key frames from the previous result or none.
+        borrowed = data["key_frames"] if data.get("drawn") == Origin.PREVIOUS else ""
         return RunPlan(
-            key_frames=_numbers(data["key_frames"]),
+            key_frames=keys,
             spans=tuple(SpanPlan.from_dict(span) for span in data["spans"]),
             fill=None if data["fill"] is None else frozenset(_numbers(data["fill"])),
-            drawn=Origin(data["drawn"]),
             carried=Origin(data["carried"]),
             notes=tuple(data.get("notes", ())),  # plans of earlier versions have none
+            borrowed=frozenset(_numbers(data.get("borrowed", borrowed))),
+            renewals=None if renewals is None else tuple(map(Renewal.from_dict, renewals)),
+            seeds={int(frame): tuple(each) for frame, each in data.get("seeds", {}).items()},
         )
-
-
-def drawn_path(inputs: RunInputs, plan: RunPlan) -> Path:
-    """The archive whose masks the key frames show."""
-    if plan.drawn is Origin.EXPORT:
-        return inputs.annotations
-    assert inputs.previous is not None
-    return inputs.previous
 
 
 def prompts_of(inputs: RunInputs) -> list[Prompt]:
@@ -145,8 +151,8 @@ def require_fit(options: RunOptions) -> None:
         )
     if options.prompts is not Prompts.OFF and options.reuse_previous:
         raise InputError(
-            "Reusing the previous result takes no masks from the export, and so none from its "
-            "rectangles or polygons: switch one of both off."
+            "Masks are either reused from the previous result or made of rectangles and polygons "
+            "where the export lacks them: switch one of both off."
         )
     if options.refine and options.segmenter == BUILTIN_SEGMENTER:
         raise InputError(
@@ -156,8 +162,27 @@ def require_fit(options: RunOptions) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drafted:
+    """A plan, and what is only for people to read.
+
+    `meta`: the export's head. `changes`: of a re-segmentation. `objects`: how many objects are
+    followed, or at least so many where it takes a pass to tell which masks are one object.
+    """
+
+    plan: RunPlan
+    meta: Meta
+    changes: Changes | None
+    objects: int
+
+
 def plan_run(inputs: RunInputs) -> RunPlan:
-    """Plan a run; reads `annotations` four times at most, `previous` once, and no pixel.
+    """Plan a run; see `draft`."""
+    return draft(inputs).plan
+
+
+def draft(inputs: RunInputs) -> Drafted:
+    """Plan a run; reads `annotations` five times at most, `previous` twice, and no pixel.
 
     Raises InputError for whatever a person can mend: an export that cannot be tracked, frames that
     are not the job's or leave nothing to do, a previous result of another job, a missing one.
@@ -172,6 +197,8 @@ def plan_run(inputs: RunInputs) -> RunPlan:
     meta = inspection.meta
     sequence = _sequence(inputs, meta)
     typed = _typed(options.frames, meta, sequence, inputs.images.name)
+    changes: Changes | None = None
+    fill: frozenset[int] | None = None
 
     if options.mode is Mode.INITIAL:
         if options.reuse_previous:
@@ -180,9 +207,8 @@ def plan_run(inputs: RunInputs) -> RunPlan:
                 "without it."
             )
         keys = tuple(sorted(prompted.union(inspection.key_frames)))
-        changed: frozenset[int] | None = None
         fill = _to_fill(typed, keys, meta.frames.step) if typed else None
-        drawn = carried = Origin.EXPORT
+        carried = Origin.EXPORT
     else:
         changes = find_changes(
             inputs.annotations,
@@ -195,18 +221,24 @@ def plan_run(inputs: RunInputs) -> RunPlan:
         )
         drawn_now = prompted.intersection(sequence)
         keys = tuple(sorted(drawn_now.union(changes.key_frames)))
-        changed, fill = changes.changed | drawn_now, None
-        drawn = Origin.PREVIOUS if options.reuse_previous else Origin.EXPORT
+        changes = replace(
+            changes,
+            key_frames=keys,
+            changed=changes.changed | drawn_now,
+            whole=changes.whole | drawn_now,
+        )
         carried = Origin.EXPORT if inputs.previous is None else Origin.PREVIOUS
 
     _require_images(keys, sequence, inputs.images, "shapes" if prompted else "masks")
+    renewals = _renewals(inputs, sequence, changes)
     spans = plan_spans(
         sequence,
         keys,
         direction=options.direction,
         keyframes=options.keyframes,
         fill=fill,
-        changed=changed,
+        changed=None if changes is None else changes.changed,
+        wanted=None if renewals is None else lambda gap: renewals[gap.frames[0]][1],
     )
     if fill and not spans:
         raise InputError(
@@ -214,11 +246,12 @@ def plan_run(inputs: RunInputs) -> RunPlan:
             f"the first key frame, {keys[0]}, where a forward pass never comes: fill in both "
             "directions."
         )
-    if changed and not spans and inputs.previous is None:
+    if changes is not None and changes.changed and not spans and inputs.previous is None:
         raise InputError(
-            f"Nothing beside the frames {format_frames(sorted(changed), meta.frames.step)} is left "
-            "to compute, since without the previous result every drawn mask counts as yours: give "
-            "it too (--previous RESULT.zip)."
+            "Nothing beside the frames "
+            f"{format_frames(sorted(changes.changed), meta.frames.step)} is left to compute, since "
+            "without the previous result every drawn mask counts as yours: give it too (--previous "
+            "RESULT.zip)."
         )
     notes = (
         *engine_notes(options, inputs.engine),
@@ -228,9 +261,43 @@ def plan_run(inputs: RunInputs) -> RunPlan:
             fused=any(span.direction is Passes.BOTH for span in spans),
         ),
     )
-    return RunPlan(
-        key_frames=keys, spans=spans, fill=fill, drawn=drawn, carried=carried, notes=notes
+    plan = RunPlan(
+        key_frames=keys,
+        spans=spans,
+        fill=fill,
+        carried=carried,
+        notes=notes,
+        borrowed=frozenset() if changes is None else changes.borrowed,
+        renewals=None if renewals is None else tuple(each for each, _ in renewals.values()),
+        seeds=(
+            {}
+            if changes is None
+            else {f: changes.compared[f].objects for f in keys if f in changes.compared}
+        ),
     )
+    return Drafted(plan=plan, meta=meta, changes=changes, objects=_objects(inspection, plan))
+
+
+def _renewals(
+    inputs: RunInputs, sequence: Sequence[int], changes: Changes | None
+) -> dict[int, tuple[Renewal, bool]] | None:
+    """By first frame: what stays in the gaps that a change touches, and whether they are computed.
+
+    None where no previous result is there to keep anything of, and where key frames are partial:
+    there a change may travel through all of them.
+    """
+    if changes is None or inputs.previous is None:
+        return None
+    if inputs.options.keyframes is KeyFrames.PARTIAL:
+        return None
+    touched = gaps(sequence, changes.key_frames, inputs.options.direction, changes.changed)
+    return {gap.frames[0]: renew(gap, changes) for gap in touched}
+
+
+def _objects(inspection: Inspection, plan: RunPlan) -> int:
+    """How many objects there are at least: the most masks that one key frame holds."""
+    counts = inspection.masks_on_frames
+    return max((counts.get(frame, 0) for span in plan.spans for frame in span.anchors), default=0)
 
 
 def _typed(text: str, meta: Meta, sequence: Sequence[int], images: str) -> tuple[int, ...]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from config import Limits
@@ -11,20 +12,38 @@ from cvat_io.model import Meta
 from cvat_io.reader import open_export
 from cvat_io.result import read_note
 from errors import InputError
+from jobs.compare import FrameChange, Names, compare_frame
 from jobs.frames_text import parse_frames
-from jobs.sheet import Sheet, changed_frames, read_sheet
+from jobs.sheet import Sheet, changed_frames, masks_on, placed_frames, read_sheet
+
+_MOST_PLACED = 1000  # frames that differ in occluded flags and z-orders alone and are looked at
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
     """`key_frames`: all frames that are a human's, ascending.
 
     `changed`: those that are new or differ, and those that are a human's no more: what lies
-    beside any of them is computed again.
+    beside any of them is computed again. `whole`: those of them that count as different in all
+    their masks. `borrowed`: key frames that the export lacks, whose masks are the previous
+    result's. `compared`: what differs on a frame, mask by mask; frames that differ in occluded
+    flags and z-orders alone are there too. `sides`: objects (as the previous result numbers them)
+    and their labels on the other key frames beside changed ones. `unknown`: frames, ascending, of
+    which the previous result does not say which objects their masks show.
     """
 
     key_frames: tuple[int, ...]
     changed: frozenset[int]
+    whole: frozenset[int] = frozenset()
+    borrowed: frozenset[int] = frozenset()
+    compared: Mapping[int, FrameChange] = field(default_factory=dict)
+    sides: Mapping[int, Mapping[int, str]] = field(default_factory=dict)
+    unknown: tuple[int, ...] = ()
+
+    @property
+    def given_up(self) -> tuple[int, ...]:
+        """Frames, ascending, that were a human's and are no more."""
+        return tuple(sorted(self.changed.difference(self.key_frames)))
 
 
 def find_changes(
@@ -40,7 +59,8 @@ def find_changes(
     """Compare an export with our previous result, frame by frame and mask by mask.
 
     `typed`: frames that a person names as corrected; `sequence`: frames that have an image. With
-    `reuse_previous` the export's masks are not looked at: only the typed frames are new.
+    `reuse_previous` what the export lacks is taken from the previous result: an empty frame is no
+    wish to delete, and key frames that were drawn once stay.
     Without `previous` the masks' sources must tell ours from theirs, or frames must be typed.
     Raises InputError when neither is so, or when `previous` is of another job.
 
@@ -55,28 +75,86 @@ def find_changes(
     with open_export(previous, limits) as result:
         require_same_job(result.meta, meta, previous.name)
         before = read_sheet(result, ignore_labels)
+    _require_labels(before, meta, previous.name)
     old = _old_key_frames(previous, before, meta)
-    if reuse_previous:
-        if not typed:
-            raise InputError(
-                "Reusing the previous result needs the frames to start from: type the frames that "
-                "are right as they are, such as 12,40-60."
-            )
-        changed, keys = set(typed), old | set(typed)
+    changed = set(changed_frames(now, before))
+    imported = _imported(now, before.frames.keys() - old, sequence)
+    whole = set(typed)
+    if imported and not reuse_previous:
+        keys = old | changed
+    elif imported:
+        changed &= now.frames.keys()
+        keys = old | changed
     else:
-        _require_labels(before, meta, previous.name)
-        changed = set(changed_frames(now, before))
-        if _imported(now, before.frames.keys() - old, sequence):
-            keys = old | changed
-        else:
-            keys = set(now.frames)
-            # Of frames that nobody drew, neither now nor before, nothing is known.
-            changed = (changed & (keys | old)) | (keys - old)
-        changed.update(typed)
-        keys.update(typed)
+        keys = now.frames.keys() | (old if reuse_previous else set())
+        # Of frames that nobody drew, neither now nor before, nothing is known.
+        changed = (changed & (now.frames.keys() if reuse_previous else keys | old)) | (keys - old)
+        whole |= changed
+    changed.update(typed)
+    keys = keys | set(typed)
+    if reuse_previous and not changed:
+        raise InputError(
+            "Reusing the previous result needs the frames to start from: type the frames that "
+            "are right as they are, such as 12,40-60."
+        )
     # A frame that was deleted in CVAT has lost masks and image: nothing starts or ends there.
     gone = (changed | keys) - set(sequence) - now.frames.keys()
-    return Changes(tuple(sorted(keys - gone)), frozenset(changed - gone))
+    keys, changed = keys - gone, changed - gone
+    placed = set(placed_frames(now, before)) if imported else set()
+    return _compared(
+        (annotations, previous),
+        Changes(
+            key_frames=tuple(sorted(keys)),
+            changed=frozenset(changed),
+            whole=frozenset(whole & changed),
+            borrowed=frozenset(keys - now.frames.keys()) if reuse_previous else frozenset(),
+            unknown=tuple(sorted(f for f, record in before.frames.items() if not record.known)),
+        ),
+        placed=sorted(placed - changed)[:_MOST_PLACED],
+        names=before.names,
+        ignore_labels=ignore_labels,
+        limits=limits,
+    )
+
+
+def _compared(
+    archives: tuple[Path, Path],
+    changes: Changes,
+    *,
+    placed: Collection[int],
+    names: Names,
+    ignore_labels: Collection[str],
+    limits: Limits,
+) -> Changes:
+    """Look at the masks of frames that differ; `archives`: the export and the previous result."""
+    looked = {*changes.changed, *placed} - changes.borrowed
+    sides = _beside(changes.changed, changes.key_frames) - looked
+    if not looked:
+        return changes
+    with open_export(archives[0], limits) as export:
+        now = masks_on(export, looked, ignore_labels)
+    with open_export(archives[1], limits) as result:
+        before = masks_on(result, looked | sides, ignore_labels)
+    return replace(
+        changes,
+        compared={
+            frame: compare_frame(frame, before[frame], [shape for shape, _ in now[frame]], names)
+            for frame in sorted(looked)
+        },
+        sides={
+            frame: {number: shape.label for shape, number in before[frame] if number}
+            for frame in sides
+        },
+    )
+
+
+def _beside(changed: Collection[int], keys: Sequence[int]) -> set[int]:
+    """The key frames next to changed frames, on either side."""
+    found: set[int] = set()
+    for frame in changed:
+        low, high = bisect_left(keys, frame), bisect_right(keys, frame)
+        found.update(keys[max(0, low - 1) : low], keys[high : high + 1])
+    return found
 
 
 def require_same_job(other: Meta, meta: Meta, name: str) -> None:
@@ -104,7 +182,8 @@ def _by_source(now: Sheet, typed: Collection[int], reuse_previous: bool) -> Chan
         )
     keys = {*now.human_frames, *typed}
     # Without a previous result and typed frames, any of the human's frames may be new.
-    return Changes(tuple(sorted(keys)), frozenset(typed or keys))
+    changed = frozenset(typed or keys)
+    return Changes(key_frames=tuple(sorted(keys)), changed=changed, whole=changed)
 
 
 def _imported(now: Sheet, ours: Collection[int], sequence: Collection[int]) -> bool:

@@ -13,10 +13,12 @@ from hashlib import blake2b
 
 import numpy as np
 
+from cvat_io.lineage import Lineage
 from cvat_io.masks import tight
 from cvat_io.model import MaskShape
 from cvat_io.reader import Export
 
+_NAMES = frozenset({"object_id", "track_id", "instance_id"})
 AUTO = "auto"  # `source` of a mask that we made; CVAT turns it into "manual" when it imports it
 
 
@@ -24,20 +26,28 @@ AUTO = "auto"  # `source` of a mask that we made; CVAT turns it into "manual" wh
 class FrameRecord:
     """One frame that has at least one tracked mask.
 
-    `digest` covers the multiset of its masks. `human`: at least one mask's source is not "auto".
+    `digest` covers the multiset of its masks, `placed` that of their occluded flags and z-orders
+    too. `human`: at least one mask's source is not "auto". `known`: of each mask it is known which
+    of our objects it shows.
     """
 
     digest: bytes
+    placed: bytes
     human: bool
+    known: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """All frames that have tracked masks, and the labels that these use."""
+    """All frames that have tracked masks, and the labels that these use.
+
+    `names`: label and name that a human gave -> the object that bears it, where it is one.
+    """
 
     frames: Mapping[int, FrameRecord]
     labels: frozenset[str]
     any_auto: bool
+    names: Mapping[tuple[str, str], int]
 
     @property
     def human_frames(self) -> tuple[int, ...]:
@@ -47,27 +57,64 @@ class Sheet:
 
 def read_sheet(export: Export, ignore_labels: Collection[str]) -> Sheet:
     """Read the tracked masks of `export`; labels in `ignore_labels` are passed over."""
+    lineage = Lineage.of(export)
     digests: dict[int, list[bytes]] = {}
+    placed: dict[int, list[bytes]] = {}
     human: set[int] = set()
+    unknown: set[int] = set()
     labels: set[str] = set()
+    bearers: dict[tuple[str, str], set[int]] = {}
     any_auto = False
     for shape in export.tracks():
         if not isinstance(shape, MaskShape) or shape.label in ignore_labels:
             continue
-        digests.setdefault(shape.frame, []).append(mask_digest(shape))
+        digest = mask_digest(shape)
+        digests.setdefault(shape.frame, []).append(digest)
+        place = b"%d %d" % (shape.occluded, shape.z_order)
+        placed.setdefault(shape.frame, []).append(digest + place)
         labels.add(shape.label)
+        number = lineage.object_of(shape)
+        if not number:
+            unknown.add(shape.frame)
+        elif name := name_of(shape):
+            bearers.setdefault((shape.label, name), set()).add(number)
         if shape.source == AUTO:
             any_auto = True
         else:
             human.add(shape.frame)
     return Sheet(
         frames={
-            frame: FrameRecord(digest=_join(parts), human=frame in human)
+            frame: FrameRecord(
+                digest=_join(parts),
+                placed=_join(placed[frame]),
+                human=frame in human,
+                known=frame not in unknown,
+            )
             for frame, parts in digests.items()
         },
         labels=frozenset(labels),
         any_auto=any_auto,
+        names={key: min(numbers) for key, numbers in bearers.items() if len(numbers) == 1},
     )
+
+
+def masks_on(
+    export: Export, frames: Collection[int], ignore_labels: Collection[str]
+) -> dict[int, list[tuple[MaskShape, int]]]:
+    """The tracked masks of some frames in file order, each with its object (0: not known).
+
+    Every frame that is asked for has an entry.
+    """
+    lineage = Lineage.of(export)
+    found: dict[int, list[tuple[MaskShape, int]]] = {frame: [] for frame in frames}
+    for shape in export.tracks():
+        if (
+            isinstance(shape, MaskShape)
+            and shape.frame in found
+            and shape.label not in ignore_labels
+        ):
+            found[shape.frame].append((shape, lineage.object_of(shape)))
+    return found
 
 
 def changed_frames(now: Sheet, before: Sheet) -> tuple[int, ...]:
@@ -79,6 +126,26 @@ def changed_frames(now: Sheet, before: Sheet) -> tuple[int, ...]:
             if _digest_at(now, frame) != _digest_at(before, frame)
         )
     )
+
+
+def placed_frames(now: Sheet, before: Sheet) -> tuple[int, ...]:
+    """Frames, ascending, that differ in occluded flags or z-orders alone."""
+    return tuple(
+        sorted(
+            frame
+            for frame, record in now.frames.items()
+            if _digest_at(before, frame) == record.digest
+            and before.frames[frame].placed != record.placed
+        )
+    )
+
+
+def name_of(shape: MaskShape) -> str:
+    """The name that a human gave the object by an attribute, or an empty text."""
+    for name, value in shape.attributes:
+        if name.lower() in _NAMES and value.strip():
+            return value.strip()
+    return ""
 
 
 def _digest_at(sheet: Sheet, frame: int) -> bytes:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from jobs.views import Direction, KeyFrames
 
@@ -56,12 +56,13 @@ def plan_spans(
     keyframes: KeyFrames,
     fill: frozenset[int] | None = None,
     changed: frozenset[int] | None = None,
+    wanted: Callable[[Gap], bool] | None = None,
 ) -> tuple[SpanPlan, ...]:
     """The spans of a run in order of time.
 
     `sequence`: frames that have an image, ascending; `key_frames`: ascending, all in it.
     `fill`: only these frames are wanted (None: all). `changed`: only gaps that these frames lie
-    in or beside are computed (None: all).
+    in or beside are computed (None: all), and of these only those that are `wanted`.
     """
     if not key_frames:
         return ()
@@ -69,51 +70,65 @@ def plan_spans(
         # Any change may travel through all key frames.
         wholes = [] if changed == frozenset() else [_whole(sequence, key_frames, direction)]
     else:
-        wholes = _gaps(sequence, key_frames, direction, changed)
+        wholes = gaps(sequence, key_frames, direction, changed)
     spans: list[SpanPlan] = []
-    for passes, anchors, frames in wholes:
-        needed = _needed(passes, frames, fill)
-        if needed:
+    for gap in wholes:
+        needed = _needed(gap.passes, gap.frames, fill)
+        if needed and (wanted is None or wanted(gap)):
             spans.append(
                 SpanPlan(
                     ordinal=len(spans),
                     start=needed[0],
                     stop=needed[-1],
-                    direction=passes,
+                    direction=gap.passes,
                     # A forward span that stops early never meets the anchors behind its end.
-                    anchors=anchors if needed[-1] == frames[-1] else _met(anchors, needed),
+                    anchors=(
+                        gap.anchors if needed[-1] == gap.frames[-1] else _met(gap.anchors, needed)
+                    ),
                     frames_total=len(needed),
                 )
             )
     return tuple(spans)
 
 
-_Gap = tuple[Passes, tuple[int, ...], Sequence[int]]
+class Gap(NamedTuple):
+    """Consecutive frames that are no key frames, with the key frames on their sides (`anchors`)."""
+
+    passes: Passes
+    anchors: tuple[int, ...]
+    frames: Sequence[int]
 
 
-def _gaps(
+def gaps(
     sequence: Sequence[int],
     keys: Sequence[int],
     direction: Direction,
     changed: frozenset[int] | None,
-) -> list[_Gap]:
-    """Every gap of the sequence that is wanted, with the key frames on its sides."""
-    found: list[_Gap] = []
+) -> list[Gap]:
+    """Every gap that a change touches, in order of time: all where `changed` is None.
+
+    Those before the first key frame are left out where only forward passes are made.
+    """
+    found: list[Gap] = []
     between = Passes.BOTH if direction is Direction.BOTH else Passes.FORWARD
     news = None if changed is None else sorted(changed)
     for before, after in zip([None, *keys], [*keys, None], strict=True):
         low = 0 if before is None else bisect_right(sequence, before)
         high = len(sequence) if after is None else bisect_left(sequence, after)
         anchors = tuple(key for key in (before, after) if key is not None)
-        if low >= high or not _touched(news, before, after):
+        # What a forward pass finds does not depend on the key frame that it ends at.
+        end = after
+        if after is not None and before is not None and between is Passes.FORWARD:
+            end = after - 1
+        if low >= high or not _touched(news, before, end):
             continue
         if before is None:
             if direction is Direction.BOTH:
-                found.append((Passes.BACKWARD, anchors, sequence[low:high]))
+                found.append(Gap(Passes.BACKWARD, anchors, sequence[low:high]))
         elif after is None:
-            found.append((Passes.FORWARD, anchors, sequence[low:high]))
+            found.append(Gap(Passes.FORWARD, anchors, sequence[low:high]))
         else:
-            found.append((between, anchors, sequence[low:high]))
+            found.append(Gap(between, anchors, sequence[low:high]))
     return found
 
 
@@ -125,13 +140,13 @@ def _touched(news: Sequence[int] | None, before: int | None, after: int | None) 
     return first < len(news) and (after is None or news[first] <= after)
 
 
-def _whole(sequence: Sequence[int], keys: Sequence[int], direction: Direction) -> _Gap:
+def _whole(sequence: Sequence[int], keys: Sequence[int], direction: Direction) -> Gap:
     """One span over everything; its passes cross the key frames."""
     if len(sequence) == 1:
-        return Passes.FORWARD, tuple(keys), ()
+        return Gap(Passes.FORWARD, tuple(keys), ())
     if direction is Direction.BOTH:
-        return Passes.BOTH, tuple(keys), sequence
-    return Passes.FORWARD, tuple(keys), sequence[bisect_right(sequence, keys[0]) :]
+        return Gap(Passes.BOTH, tuple(keys), sequence)
+    return Gap(Passes.FORWARD, tuple(keys), sequence[bisect_right(sequence, keys[0]) :])
 
 
 def _needed(passes: Passes, frames: Sequence[int], fill: frozenset[int] | None) -> Sequence[int]:

@@ -5,21 +5,25 @@ from __future__ import annotations
 import json
 import time
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from hashlib import file_digest
-from itertools import chain, pairwise
+from itertools import pairwise
 from pathlib import Path
 
 from cvat_io.atomic import temporary_name
+from cvat_io.lineage import Lineage
+from cvat_io.masks import area, without
 from cvat_io.model import MaskShape, Meta
 from cvat_io.reader import Export, open_export
 from cvat_io.result import write_result
 from cvat_io.verify import verify_result
+from cvat_io.verify_carried import verify_carried
 from jobs.files import sync_folder
 from jobs.frames_text import format_frames
-from jobs.plan import Origin, RunInputs, RunPlan, drawn_path
+from jobs.plan import Origin, RunInputs, RunPlan
+from jobs.renewal import Renewal, within
 from jobs.sheet import AUTO
 from jobs.spans import SpanPlan
 from jobs.views import KeyFrames
@@ -67,7 +71,7 @@ def assemble(
     """
     started = time.perf_counter()
     with ExitStack() as stack:
-        export = stack.enter_context(open_export(drawn_path(inputs, plan), inputs.limits))
+        export = stack.enter_context(open_export(inputs.annotations, inputs.limits))
         meta = export.meta
         with open_export(inputs.images, inputs.limits) as images:
             sequence = tuple(sorted(images.images))
@@ -75,8 +79,10 @@ def assemble(
         log = stack.enter_context(DivergenceLog())
         builder = _Builder(plan, meta, span_files, drawings, sequence, log)
         draft = stack.enter_context(temporary_name(out))
-        note = {"key_frames": format_frames(plan.key_frames, meta.step)}
-        write_result(draft, export, builder.shapes(), note)
+        lineage = Lineage.behind(export.others(), builder.objects.largest, meta.frames)
+        note = {"key_frames": format_frames(plan.key_frames, meta.step), **lineage.note()}
+        write_result(draft, export, lineage.numbered(builder.shapes()), note, keep_ids=True)
+        previous = _previous(inputs, plan, stack)
         verify_result(
             draft,
             export,
@@ -84,10 +90,22 @@ def assemble(
             inputs.ignore_labels,
             inputs.limits,
             additions_allowed=inputs.options.keyframes is KeyFrames.PARTIAL,
-            previous=_previous(inputs, plan, export, stack),
+            previous=previous,
         )
+        if previous is not None and plan.renewals is not None:
+            renewals = plan.renewals
+            verify_carried(
+                draft,
+                export,
+                previous,
+                key_frames=plan.key_frames,
+                ignore_labels=inputs.ignore_labels,
+                sequence=sequence,
+                kept=lambda frame: None if (r := within(renewals, frame)) is None else r.kept,
+                limits=inputs.limits,
+            )
         if inputs.original is not None:
-            # What was made of a human's shapes came beside what they drew, not in its place.
+            # What was added to what a human drew came beside it, not in its place.
             original = stack.enter_context(open_export(inputs.original, inputs.limits))
             verify_result(
                 draft,
@@ -96,7 +114,7 @@ def assemble(
                 inputs.ignore_labels,
                 inputs.limits,
                 additions_allowed=True,
-                previous=_previous(inputs, plan, original, stack),
+                previous=previous,
             )
         with draft.open("rb") as file:
             sha256 = file_digest(file, "sha256").hexdigest()
@@ -141,52 +159,142 @@ class _Builder:
         self._meta = meta
         self._drawings = drawings
         self._log = log
+        self._there = frozenset(sequence)
         self._files = [_complete(span, span_files[span.ordinal]) for span in plan.spans]
+        self._known = {
+            (frame, k): number
+            for frame in plan.key_frames
+            for k, number in enumerate(drawings.objects(frame))
+            if number
+        }
         groups = [list(group) for file in self._files for group in _groups(file).values()]
         groups += _between(plan, self._files, sequence, drawings)
         seeds = drawings.seeds(plan.key_frames)
-        self.objects = Objects(seeds, chain(groups, named_alike(seeds)))
+        self.objects = Objects(
+            seeds,
+            groups,
+            named=named_alike(seeds),
+            known=self._known,
+            taken=drawings.lineage.objects,
+        )
         self.tracked = 0  # frames that were filled
         self.labelled = 0  # frames that have a mask that is not ignored
 
-    def shapes(self) -> Iterator[MaskShape]:
-        """All masks, in ascending order of frames."""
+    def shapes(self) -> Iterator[tuple[MaskShape, int]]:
+        """All masks, in ascending order of frames, and their objects (0: of an ignored label)."""
         keys, ignored = set(self._plan.key_frames), self._drawings.ignored
         computed = self._computed()
         ahead = next(computed, None)
         for frame in self._meta.frames:
-            found = self._drawings.human(frame)
-            filled: list[MaskShape] | None = None
+            found = self._human(frame)
+            filled: list[Made] | None = None
             if ahead is not None and ahead[0] == frame:
                 filled = ahead[1]
                 ahead = next(computed, None)
             if filled is not None and self._plan.fills(frame):
                 self.tracked += frame not in keys
-                found += filled
-            elif frame not in keys:
-                found += self._drawings.carried(frame)
-            self.labelled += any(shape.label not in ignored for shape in found)
+            else:
+                filled = None
+            if frame in keys:
+                found += [(made.shape, made.number) for made in self._noted(filled or [])]
+            else:
+                found += self._others(frame, filled)
+            self.labelled += any(shape.label not in ignored for shape, _ in found)
             yield from found
 
-    def _computed(self) -> Iterator[tuple[int, list[MaskShape]]]:
+    def _human(self, frame: int) -> list[tuple[MaskShape, int]]:
+        """What a human drew on a frame, and of which objects."""
+        ignored, k, found = self._drawings.ignored, 0, []
+        for shape in self._drawings.human(frame):
+            if shape.label in ignored:
+                found.append((shape, 0))
+            else:
+                found.append((shape, self.objects.number((frame, k))))
+                k += 1
+        return found
+
+    def _others(self, frame: int, filled: list[Made] | None) -> list[tuple[MaskShape, int]]:
+        """The masks of a frame that is no key frame: made anew, or as they were."""
+        renewals = self._plan.renewals
+        if renewals is None:  # all or nothing
+            if filled is not None:
+                return [(made.shape, made.number) for made in self._noted(filled)]
+            return self._carried(self._drawings.carried(frame), None)
+        renewal = within(renewals, frame) if frame in self._there else None
+        there = self._drawings.carried(frame)
+        if renewal is None:
+            return self._carried(there, None)
+        stay = self._carried(there, renewal.kept)
+        taken = [shape.mask for shape, _ in stay]
+        by_hand = {
+            self.objects.now(was): placed for was, placed in self._drawings.by_hand(there).items()
+        }
+        made = []
+        for each in filled or []:
+            if self._stays(each, renewal):
+                continue
+            # No pixel belongs to two objects, and what stays was there first.
+            mask = without(each.shape.mask, taken)
+            if mask is None or 2 * area(mask) < area(each.shape.mask):
+                continue
+            shape = replace(each.shape, mask=mask)
+            if each.number in by_hand:
+                occluded, z_order = by_hand[each.number]
+                shape = replace(shape, occluded=occluded, z_order=z_order)
+            made.append(replace(each, shape=shape))
+        return [*stay, *((each.shape, each.number) for each in self._noted(made))]
+
+    def _carried(
+        self, there: Sequence[tuple[MaskShape, int]], kept: Collection[int] | None
+    ) -> list[tuple[MaskShape, int]]:
+        """Those of carried masks that stay: all, or those of the objects `kept`."""
+        return [
+            (shape, self.objects.now(was) if was else 0)
+            for shape, was in there
+            if kept is None or was in kept
+        ]
+
+    def _stays(self, made: Made, renewal: Renewal) -> bool:
+        """Whether all that a pass knows of an object stays as it was, so that it is not needed."""
+        return all(self._known.get(seed, 0) in renewal.kept for seed in made.seeds)
+
+    def _noted(self, made: list[Made]) -> list[Made]:
+        for each in made:
+            self._log.add(
+                each.shape.frame,
+                each.number,
+                each.shape.label,
+                each.score,
+                refined=each.refined,
+            )
+        return made
+
+    def _computed(self) -> Iterator[tuple[int, list[Made]]]:
         """Every computed frame, ascending, and its masks."""
         for file in self._files:
-            number = {n: self.objects.number(group[0]) for n, group in _groups(file).items()}
+            groups = _groups(file)
             with file:
                 for frame in sorted(file.frames):
-                    masks = []
+                    made = []
                     wanted = self._plan.fills(frame)
                     for item in file.read(frame).masks if wanted else ():
-                        model = self.objects.shown(number[item.number]).nearest(frame)
-                        masks.append(replace(model, frame=frame, mask=item.mask, source=AUTO))
-                        self._log.add(
-                            frame,
-                            number[item.number],
-                            model.label,
-                            item.score,
-                            refined=item.refined,
-                        )
-                    yield frame, masks
+                        seeds = groups[item.number]
+                        number = self.objects.number(seeds[0])
+                        model = self.objects.shown(number).nearest(frame)
+                        shape = replace(model, frame=frame, mask=item.mask, source=AUTO)
+                        made.append(Made(shape, number, item.score, item.refined, seeds))
+                    yield frame, made
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A mask that a pass made. `number`: of its object; `seeds`: what the pass knew of that."""
+
+    shape: MaskShape
+    number: int
+    score: float
+    refined: bool
+    seeds: Sequence[Seed]
 
 
 def _complete(span: SpanPlan, path: Path) -> SpanFile:
@@ -212,28 +320,43 @@ def _between(
 ) -> Iterator[list[Seed]]:
     """Objects that two consecutive key frames share where no pass runs from one to the other.
 
-    They are followed through the carried masks between them. Where frames lie between and none
-    has a carried mask, nothing is known, as when wanted frames cut a forward span short: then
-    only a name that a human gave (`worker.objects.named_alike`) tells what is one object.
+    They are followed through the masks between them: carried ones, and those of a forward span
+    that wanted frames cut short. Where frames lie between and none has a mask, nothing is known:
+    then only a name that a human gave (`worker.objects.named_alike`) tells what is one object.
     """
     passed = {pair for file in files for pair in pairwise(sorted(file.numbers))}
+    of_frame = {frame: file for file in files for frame in file.frames}
+    seeds = drawings.seeds(plan.key_frames)
     for pair in pairwise(plan.key_frames):
         if pair in passed:
             continue
         gap = sequence[bisect_right(sequence, pair[0]) : bisect_left(sequence, pair[1])]
-        if gap and not any(map(drawings.carries, gap)):
+        if gap and not any(drawings.carries(f) or f in of_frame for f in gap):
             continue
-        path = (drawings.tracked(frame) for frame in (pair[0], *gap, pair[1]))
+        path = (
+            _made(of_frame[frame], frame, seeds) if frame in of_frame else drawings.tracked(frame)
+            for frame in (pair[0], *gap, pair[1])
+        )
         for k, before in follow(path).items():
             yield [(pair[0], before), (pair[1], k)]
 
 
-def _previous(inputs: RunInputs, plan: RunPlan, drawn: Export, stack: ExitStack) -> Export | None:
+def _made(file: SpanFile, frame: int, seeds: Mapping[int, Sequence[MaskShape]]) -> list[MaskShape]:
+    """The masks that a pass made of a frame, with what their objects' first seeds have beside."""
+    first = {number: group[0] for number, group in _groups(file).items()}
+    with file:
+        masks = file.read(frame).masks
+    return [
+        replace(seeds[at][k], frame=frame, mask=item.mask)
+        for item in masks
+        for at, k in [first[item.number]]
+    ]
+
+
+def _previous(inputs: RunInputs, plan: RunPlan, stack: ExitStack) -> Export | None:
     """The result whose masks may be computed anew, where the run builds on one."""
     if plan.carried is Origin.EXPORT:
         return None
-    if plan.drawn is Origin.PREVIOUS:
-        return drawn
     assert inputs.previous is not None
     return stack.enter_context(open_export(inputs.previous, inputs.limits))
 

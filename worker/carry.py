@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Self
 
+from cvat_io.lineage import Lineage
 from cvat_io.model import MaskShape
 from cvat_io.reader import Export, open_export
+from jobs.compare import unchanged
 from jobs.plan import Origin, RunInputs, RunPlan
 from jobs.sheet import AUTO, mask_digest
+from worker.objects import Shown
 from worker.shelf import Shelf
 
-_Beside = tuple[bool, int]  # occluded, z_order
+Placed = tuple[bool, int]  # occluded, z_order
 
 
 class Drawings:
@@ -28,39 +31,41 @@ class Drawings:
     def __init__(
         self, inputs: RunInputs, plan: RunPlan, drawn: Export, sequence: Collection[int]
     ) -> None:
-        """`drawn`: the archive whose masks the key frames show, open.
+        """`drawn`: the annotations whose masks the key frames show, open.
 
         `sequence`: the frames that have an image.
         """
         self._keys = frozenset(plan.key_frames)
+        self._seeds = plan.seeds
         self.ignored = inputs.ignore_labels
-        self._beside: dict[int, dict[bytes, list[_Beside]]] = {}
+        self.lineage = Lineage(0, 0, drawn.meta.frames)  # of the carried masks
+        self._placed: dict[int, dict[bytes, list[Placed]]] = {}
         self._stack = ExitStack()
         with ExitStack() as stack:
             self._drawn = self._carried = stack.enter_context(Shelf())
             if plan.carried is Origin.EXPORT:
                 self._drawn.fill(drawn, lambda shape: True)
-            elif plan.drawn is Origin.PREVIOUS:
-                with open_export(inputs.annotations, inputs.limits) as export:
-                    there = set(sequence) | {
-                        shape.frame for shape in export.tracks() if isinstance(shape, MaskShape)
-                    }
-                self._drawn.fill(drawn, lambda s: not self._carries(s) or s.frame in there)
             else:
                 self._drawn.fill(drawn, self._sort)
-                there = set(sequence) | self._beside.keys()
+                there = set(sequence) | self._placed.keys()
                 self._carried = stack.enter_context(Shelf())
                 assert inputs.previous is not None
                 with open_export(inputs.previous, inputs.limits) as previous:
-                    # What was a human's and is in the export no more was taken back.
+                    self.lineage = Lineage.of(previous)
+                    # What was a human's and is in the export no more was taken back. Masks on key
+                    # frames are laid aside to know the export's again.
                     self._carried.fill(
                         previous,
                         lambda s: (
-                            self._carries(s)
-                            and s.frame in there
-                            and (s.source == AUTO or s.frame in self._beside)
+                            s.frame in self._keys
+                            or (
+                                self._carries(s)
+                                and s.frame in there
+                                and (s.source == AUTO or s.frame in self._placed)
+                            )
                         ),
                     )
+            self._shown = self._was_shown() if self.lineage.objects else {}
             self._stack = stack.pop_all()
 
     def human(self, frame: int) -> list[MaskShape]:
@@ -71,19 +76,52 @@ class Drawings:
         """The masks of a frame without those of ignored labels: drawn, or else carried."""
         if frame in self._keys:
             return [s for s in self._drawn.take(frame) if s.label not in self.ignored]
-        return self.carried(frame)
+        return [shape for shape, _ in self.carried(frame)]
 
-    def carried(self, frame: int) -> list[MaskShape]:
-        """The masks that stay on a frame that is neither a key frame nor computed."""
+    def carried(self, frame: int) -> list[tuple[MaskShape, int]]:
+        """The masks that may stay on a frame that is no key frame, and their objects.
+
+        Objects are numbered as the previous result does it; 0: not known.
+        """
         found = [shape for shape in self._carried.take(frame) if self._carries(shape)]
-        if frame not in self._beside:
-            return found
-        beside = {digest: iter(each) for digest, each in self._beside[frame].items()}
-        for index, shape in enumerate(found):
-            own = (shape.occluded, shape.z_order)
-            occluded, z_order = next(beside.get(mask_digest(shape), iter(())), own)
-            found[index] = replace(shape, occluded=occluded, z_order=z_order)
+        placed = {d: iter(each) for d, each in self._placed.get(frame, {}).items()}
+        carried = []
+        for shape in found:
+            number = self.lineage.object_of(shape)
+            if placed:
+                own = (shape.occluded, shape.z_order)
+                occluded, z_order = next(placed.get(mask_digest(shape), iter(())), own)
+                shape = replace(shape, occluded=occluded, z_order=z_order)
+            carried.append((shape, number))
+        return carried
+
+    def by_hand(self, carried: Iterable[tuple[MaskShape, int]]) -> dict[int, Placed]:
+        """Which of carried masks a human placed, now or earlier: by object, occluded and z_order.
+
+        We place a mask as the nearest key frame of its object does; whatever is placed otherwise
+        was so by hand, and stays so where the mask itself is made anew.
+        """
+        found: dict[int, Placed] = {}
+        for shape, number in carried:
+            if number in self._shown:
+                model = self._shown[number].nearest(shape.frame)
+                placed = (shape.occluded, shape.z_order)
+                if placed != (model.occluded, model.z_order):
+                    found[number] = placed
         return found
+
+    def _was_shown(self) -> dict[int, Shown]:
+        """The objects of the previous result as its key frames showed them, without run lengths."""
+        found: dict[int, list[MaskShape]] = {}
+        for frame in sorted(self._keys):
+            for shape in self._carried.bare(frame):
+                number = self.lineage.object_of(shape)
+                if number and shape.source != AUTO:
+                    found.setdefault(number, []).append(shape)
+        return {
+            number: Shown(tuple(shape.frame for shape in shapes), tuple(shapes))
+            for number, shapes in found.items()
+        }
 
     def carries(self, frame: int) -> bool:
         """Whether masks are there to stay on a frame."""
@@ -96,14 +134,28 @@ class Drawings:
             for frame in frames
         }
 
+    def objects(self, frame: int) -> tuple[int, ...]:
+        """The objects of a key frame's tracked masks, as the previous result numbers them.
+
+        0 for new ones, and where nothing is known.
+        """
+        now = self.tracked(frame)
+        planned = self._seeds.get(frame, ())
+        if not self.lineage.objects:
+            return (0,) * len(now)
+        if planned:  # masks that were made of shapes come behind those that were drawn
+            return (*planned, *(0,) * (len(now) - len(planned)))
+        before = [s for s in self._carried.take(frame) if s.label not in self.ignored]
+        return unchanged([(shape, self.lineage.object_of(shape)) for shape in before], now)
+
     def _carries(self, shape: MaskShape) -> bool:
         return shape.frame not in self._keys and shape.label not in self.ignored
 
     def _sort(self, shape: MaskShape) -> bool:
-        """Whether a mask of the export is kept as it is; of others, note what stands beside."""
+        """Whether a mask of the export is kept as it is; of others, note how they are placed."""
         if not self._carries(shape):
             return True
-        same = self._beside.setdefault(shape.frame, {}).setdefault(mask_digest(shape), [])
+        same = self._placed.setdefault(shape.frame, {}).setdefault(mask_digest(shape), [])
         same.append((shape.occluded, shape.z_order))
         return False
 

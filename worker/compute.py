@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from cvat_io.reader import open_export
-from jobs.plan import RunInputs, RunPlan, drawn_path
+from jobs.plan import RunInputs, RunPlan
 from jobs.spans import Passes, SpanPlan
 from jobs.views import MemoryKeeps, RunOptions
 from tracker import engines
@@ -79,8 +79,7 @@ def compute_span(
     clock = StageClock()
     attempt = Attempt(folder, span.ordinal, fence)
     if seeds is None:
-        drawn = drawn_path(inputs, plan)
-        seeds = read_seeds(drawn, inputs.limits, span.anchors, inputs.ignore_labels)
+        seeds = read_seeds(inputs.annotations, inputs.limits, span.anchors, inputs.ignore_labels)
     with _open_frames(inputs, span, clock) as frames, memory_in_words(inputs.engine):
         job = SpanJob(
             span=span,

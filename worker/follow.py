@@ -15,7 +15,7 @@ from scipy.optimize import linear_sum_assignment
 from cvat_io.masks import iou
 from cvat_io.model import MaskShape
 from tracker.identity import MIN_IOU
-from worker.seeds import name_of
+from jobs.sheet import name_of
 
 
 def follow(frames: Iterable[Sequence[MaskShape]]) -> dict[int, int]:

@@ -11,7 +11,7 @@ from typing import overload
 
 from cvat_io.atomic import replacing
 from cvat_io.reader import open_export
-from jobs.plan import RunInputs, RunPlan, drawn_path
+from jobs.plan import RunInputs, RunPlan
 from tracker import engines
 from tracker.fits import memory_in_words
 from tracker.frames import ZipFrames
@@ -84,8 +84,7 @@ def learn_objects(
     if not engines.resolve(inputs.engine).learns:
         return Learned(None, 0.0)
     if seeds is None:
-        drawn = drawn_path(inputs, plan)
-        seeds = read_seeds(drawn, inputs.limits, plan.key_frames, inputs.ignore_labels)
+        seeds = read_seeds(inputs.annotations, inputs.limits, plan.key_frames, inputs.ignore_labels)
     with _open_key_frames(inputs, plan) as images, memory_in_words(inputs.engine):
         learned = engines.learn(
             inputs.engine,

@@ -14,7 +14,7 @@ from pathlib import Path
 from config import Settings
 from cvat_io.atomic import require_other, require_writable
 from errors import InputError
-from jobs.plan import RunInputs, drawn_path, plan_run
+from jobs.plan import RunInputs, plan_run
 from jobs.views import Mode, RunOptions
 from tracker import engines, models, segmenters
 from tracker.segmenters.protocol import Segmenter
@@ -114,7 +114,7 @@ def track(
         assert completed is not None  # nobody stops it
         inputs = completed
         keys = plan.key_frames if plan.spans else ()
-        seeds = read_seeds(drawn_path(inputs, plan), inputs.limits, keys, inputs.ignore_labels)
+        seeds = read_seeds(inputs.annotations, inputs.limits, keys, inputs.ignore_labels)
         tell = on_progress or _nobody
         tell(0, total)
         learned = Learned(None, 0.0)

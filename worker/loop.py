@@ -23,7 +23,6 @@ from errors import InputError, one_line
 from jobs import room
 from jobs.db import AWAY, Database
 from jobs.files import JobFiles
-from jobs.views import Prompts
 from tracker.segmenters.protocol import Segmenter
 from worker import leases
 from worker.assemble import assemble
@@ -34,7 +33,7 @@ from worker.leases import Lease
 from worker.local import own_device, used_device
 from worker.prepare import Work, prepare, settle_engine, spans_folder
 from worker.presence import Presence, Seat
-from worker.prompts import complete, segmenter
+from worker.prompts import adds_masks, complete, segmenter
 from worker.ready import Readiness
 
 _EAGER = 4  # how much more often an idle worker looks while others are at work
@@ -343,12 +342,12 @@ class SpanLoop:
     def _prepare(self, lease: Lease, beat: Heartbeat) -> Work | None:
         """Read what the span needs; None when the run is gone, or the work must stop.
 
-        Masks of a human's shapes are made at the run's first span, which nobody else works beside.
+        Masks that the export lacks are made at the run's first span, which nobody else works beside.
         """
         settle_engine(self._database, self._settings, lease, self._me.device)
         with self._database.write() as session:
             work = prepare(session, self._files, self._settings.limits, lease.run_id)
-        if work is None or work.inputs.options.prompts is Prompts.OFF:
+        if work is None or not adds_masks(work.inputs.options, work.plan):
             return work
         inputs = complete(
             work.inputs,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import count, pairwise
 
 from cvat_io.model import MaskShape
-from worker.seeds import name_of
+from jobs.sheet import name_of
 
 Seed = tuple[int, int]
 """Key frame and k: the k-th tracked mask of that frame, in file order."""
@@ -32,15 +32,25 @@ class Shown:
 
 
 class Objects:
-    """Global object numbers, 1.. in the order in which objects are first drawn."""
+    """Global object numbers: those of the previous result, and for new objects further ones.
+
+    New ones are numbered in the order in which they are first drawn.
+    """
 
     def __init__(
         self,
         seeds: Mapping[int, Sequence[MaskShape]],
         groups: Iterable[Sequence[Seed]],
+        *,
+        named: Iterable[Sequence[Seed]] = (),
+        known: Mapping[Seed, int] | None = None,
+        taken: int = 0,
     ) -> None:
         """`seeds`: what is to be kept of every seed, by key frame; `groups`: seeds of one object.
 
+        `named`: seeds of one object by a name that a human gave, which joins also objects that
+        were two before, as no other group does. `known`: seeds of which the previous result says what object they are; `taken`: the largest
+        number that it gave.
         Groups that would make one object of two seeds of one key frame are joined as far as they
         do not: two masks on one frame are two things.
         """
@@ -48,13 +58,29 @@ class Objects:
             (frame, k): (frame, k) for frame in sorted(seeds) for k in range(len(seeds[frame]))
         }
         self._on: dict[Seed, set[int]] = {seed: {seed[0]} for seed in self._parent}
-        for group in groups:
+        self._was: dict[Seed, set[int]] = {seed: set() for seed in self._parent}
+        same: dict[int, list[Seed]] = {}
+        for seed, number in (known or {}).items():
+            self._was[seed] = {number}
+            same.setdefault(number, []).append(seed)
+        for group in (*same.values(), *named):
             for a, b in pairwise(group):
                 self._join(a, b)
+        for group in groups:
+            for a, b in pairwise(group):
+                if self._may_be_one(a, b):
+                    self._join(a, b)
         members: dict[Seed, list[Seed]] = {}
         for seed in self._parent:
             members.setdefault(self._root(seed), []).append(seed)
-        self._number = {root: number for number, root in enumerate(members, 1)}
+        self._number: dict[Seed, int] = {}
+        given: set[int] = set()
+        free = count(taken + 1)
+        for root in members:
+            number = min(self._was[root] - given, default=0) or next(free)
+            self._number[root] = number
+            given.add(number)
+        self._now = {was: self._number[root] for root in members for was in self._was[root]}
         self._shown = {
             self._number[root]: Shown(
                 tuple(frame for frame, _ in group), tuple(seeds[f][k] for f, k in group)
@@ -68,6 +94,15 @@ class Objects:
     def number(self, seed: Seed) -> int:
         """The global number of a seed's object."""
         return self._number[self._root(seed)]
+
+    @property
+    def largest(self) -> int:
+        """The largest number given, now or before; 0 where there is no object."""
+        return max((*self._shown, *self._now), default=0)
+
+    def now(self, was: int) -> int:
+        """The number of what the previous result numbered `was`."""
+        return self._now.get(was, was)
 
     def shown(self, number: int) -> Shown:
         """Where the object `number` was drawn."""
@@ -85,6 +120,11 @@ class Objects:
             return
         self._parent[two] = one
         self._on[one] |= self._on.pop(two)
+        self._was[one] |= self._was.pop(two)
+
+    def _may_be_one(self, a: Seed, b: Seed) -> bool:
+        """Whether the previous result does not know them as two objects."""
+        return len(self._was[self._root(a)] | self._was[self._root(b)]) < 2
 
 
 def named_alike(seeds: Mapping[int, Sequence[MaskShape]]) -> Iterable[Sequence[Seed]]:

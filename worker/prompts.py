@@ -1,6 +1,7 @@
-"""Rectangles and polygons of key frames become masks, once a run, before anything is learned.
+"""What a run adds to the masks of an export, once, before anything is learned.
 
-They are put into a copy of the export's annotations that takes the export's place in all that the
+Rectangles and polygons of key frames become masks, and key frames that the export lacks get those
+of the previous result. They are put into a copy of the export's annotations that takes the export's place in all that the
 run does afterwards: to the engine, the passes, the result and its verification they are masks like
 any other. The shapes themselves stay as they are, in the copy as in the result.
 """
@@ -26,6 +27,7 @@ from cvat_io.reader import open_export
 from cvat_io.result import write_annotations
 from jobs.files import sync_folder
 from jobs.plan import RunInputs, RunPlan, prompts_of
+from jobs.sheet import masks_on
 from jobs.views import Prompts, RunOptions
 from tracker import segmenters
 from tracker.engines import Power
@@ -56,7 +58,7 @@ def complete(
 
     Raises InputError for an image that cannot be read, and for a shape that covers no pixel.
     """
-    if inputs.options.prompts is Prompts.OFF:
+    if not adds_masks(inputs.options, plan):
         return inputs
     copy = folder / COPY
     if not copy.exists():
@@ -68,8 +70,23 @@ def complete(
             masks = _masks(inputs, prompts, make_segmenter, should_stop or _never)
         if masks is None:
             return None
-        _write(inputs, copy, masks)
+        _write(inputs, copy, [*masks, *_borrowed(inputs, plan)])
     return replace(inputs, annotations=copy, original=inputs.annotations)
+
+
+def adds_masks(options: RunOptions, plan: RunPlan) -> bool:
+    """Whether the masks of the export are not all that there are."""
+    return options.prompts is not Prompts.OFF or bool(plan.borrowed)
+
+
+def _borrowed(inputs: RunInputs, plan: RunPlan) -> list[MaskShape]:
+    """The masks of key frames that the export lacks, as the previous result has them."""
+    if not plan.borrowed:
+        return []
+    assert inputs.previous is not None
+    with open_export(inputs.previous, inputs.limits) as previous:
+        found = masks_on(previous, plan.borrowed, inputs.ignore_labels)
+    return [shape for masks in found.values() for shape, _ in masks]
 
 
 def segmenter(

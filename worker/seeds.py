@@ -12,6 +12,7 @@ from cvat_io.masks import paint
 from cvat_io.model import MaskShape
 from cvat_io.reader import open_export
 from errors import InputError
+from jobs.sheet import name_of
 from tracker.identity import match
 from tracker.protocol import LabelMap
 
@@ -19,7 +20,6 @@ Seeds = Mapping[int, Sequence[MaskShape]]
 """Tracked masks by key frame, in file order: entry k of frame f is the seed `f:k`."""
 
 MOST_OBJECTS = 65535  # what a label map can tell apart
-_NAMES = frozenset({"object_id", "track_id", "instance_id"})
 
 
 def read_seeds(
@@ -36,14 +36,6 @@ def read_seeds(
             ):
                 found[shape.frame].append(shape)
     return found
-
-
-def name_of(shape: MaskShape) -> str:
-    """The name that a human gave the object by an attribute, or an empty text."""
-    for name, value in shape.attributes:
-        if name.lower() in _NAMES and value.strip():
-            return value.strip()
-    return ""
 
 
 def paint_seeds(

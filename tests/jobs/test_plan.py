@@ -15,6 +15,7 @@ from cvat_io.result import write_result
 from errors import InputError
 from jobs.frames_text import format_frames, parse_frames
 from jobs.plan import Origin, RunInputs, RunPlan, plan_run
+from jobs.renewal import Renewal
 from jobs.spans import plan_spans
 from jobs.views import Direction, KeyFrames, MemoryKeeps, Mode, Prompts, RunOptions
 from tests.helpers.clips import hud, shapes_of, tiny_clip, write_clip
@@ -169,8 +170,10 @@ def test_a_plan_survives_its_json():
         key_frames=(0, 3, 4),
         spans=plan_spans(TEN, (0, 3, 4), direction=Direction.BOTH, keyframes=KeyFrames.COMPLETE),
         fill=frozenset({7, 8}),
-        drawn=Origin.EXPORT,
         carried=Origin.PREVIOUS,
+        borrowed=frozenset({3}),
+        renewals=(Renewal(1, 2, frozenset({2, 5})), Renewal(5, 9, frozenset())),
+        seeds={4: (2, 0)},
     )
     assert RunPlan.from_json(plan.to_json()) == plan
     assert RunPlan.from_json(replace(plan, fill=None).to_json()).fill is None
@@ -301,7 +304,7 @@ def test_reusing_the_previous_result_starts_from_the_typed_frames(tmp_path):
     previous = result(tmp_path, (0,))
     options = {"mode": Mode.RESEGMENT, "reuse_previous": True}
     plan = plan_run(inputs(export, previous, frames="6", **options))
-    assert (plan.key_frames, plan.drawn) == ((0, 6), Origin.PREVIOUS)
+    assert (plan.key_frames, plan.borrowed) == ((0, 6), {6})
     with pytest.raises(InputError, match="frames to start from"):
         plan_run(inputs(export, previous, **options))
     with pytest.raises(InputError, match="no previous result"):

@@ -43,7 +43,7 @@ PLAN = RunPlan(
         )
         for number in range(3)
     ),
-    fill=None, drawn=Origin.EXPORT, carried=Origin.EXPORT,
+    fill=None, carried=Origin.EXPORT,
 )  # fmt: skip
 LONG_AGO, FAR_AHEAD = 1.7e9, 9e9
 Q, L, D, F = (state.value for state in SpanState)  # queued, leased, done, failed

@@ -75,7 +75,11 @@ def test_key_frames_come_back_as_drawn_and_ours_say_that_they_are_ours(tmp_path)
         (one,) = (s for s in after[frame] if s.label == "object")
         beside = (one.occluded, one.z_order, one.group_id, one.attributes)
         assert beside == (True, 3, 2, (("track_id", "x"),))
-    assert read_note(tmp_path / "r.zip") == {"mask_relay": 1, "key_frames": "2,6"}
+    assert read_note(tmp_path / "r.zip") == {
+        "mask_relay": 1,
+        "key_frames": "2,6",
+        "objects": [0, 2],
+    }
 
 
 def test_attributes_come_from_the_nearest_key_frame_of_the_object(tmp_path):

@@ -1,0 +1,301 @@
+"""What a person changed on one frame, mask by mask, and which of our objects each mask shows.
+
+CVAT keeps no identity for masks. Ours survives, in this order: a mask that is as it was is of the
+object that it was of; a name that a human gave (an attribute of the label) says it; else the mask
+that overlaps most says it. What could be taken in two ways is decided and told (`Conflict`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from cvat_io.masks import iou, same_pixels
+from cvat_io.model import MaskShape
+from errors import one_line
+from jobs.sheet import mask_digest, name_of
+
+MIN_IOU = 0.1  # as where a pass meets a key frame (`tracker.identity`)
+_RELABELLED = 0.5  # IoU from which on a mask of another label is the one that was there
+_TIE = 0.1  # between the sums of IoU of two ways to pair masks: then both are likely
+
+Names = Mapping[tuple[str, str], int]
+"""Label and name -> the one object of the previous result that bears it."""
+
+
+class ChangeKind(StrEnum):
+    """What happened to a mask."""
+
+    ADDED = "added"
+    EDITED = "edited"  # other pixels
+    MOVED = "moved"  # to another label
+    ATTRIBUTES = "attributes"  # other values of attributes, same pixels
+    DELETED = "deleted"
+    PLACED = "placed"  # occluded or z_order alone: kept, and nothing is computed for it
+
+
+@dataclass(frozen=True, slots=True)
+class MaskChange:
+    """One mask that is not as it was. `was`: the label before, of one that moved."""
+
+    frame: int
+    kind: ChangeKind
+    label: str
+    was: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """What could be taken in two ways. `sentence` says how it is taken."""
+
+    frame: int
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameChange:
+    """One frame compared. `objects`: of each mask of now, in file order; 0 for a new object.
+
+    `shown`: these objects but for new ones, and their labels; `new_labels`: those of new ones.
+    `touched`: objects of the previous result whose mask differs, is new or is gone here.
+    """
+
+    objects: tuple[int, ...]
+    shown: Mapping[int, str]
+    new_labels: frozenset[str]
+    touched: frozenset[int]
+    changes: tuple[MaskChange, ...]
+    conflicts: tuple[Conflict, ...]
+
+
+def compare_frame(
+    frame: int,
+    before: Sequence[tuple[MaskShape, int]],
+    now: Sequence[MaskShape],
+    names: Names,
+) -> FrameChange:
+    """Compare the tracked masks of one frame with those that our previous result has there.
+
+    `before`: each with its object, 0 where that is not known. Costs one comparison of pixels for
+    each pair of boxes that overlap.
+    """
+    work = _Comparison(frame, before, now)
+    work.pair_unchanged()
+    work.pair_by_name(names)
+    work.pair_by_pixels()
+    work.pair_by_overlap()
+    return work.finish()
+
+
+def unchanged(before: Sequence[tuple[MaskShape, int]], now: Sequence[MaskShape]) -> tuple[int, ...]:
+    """The objects of masks that are as they were, in the order of `now`; 0 for all others."""
+    work = _Comparison(0, before, now)
+    work.pair_unchanged()
+    return tuple(work.objects)
+
+
+@dataclass(slots=True)
+class _Comparison:
+    """One frame while its masks are being paired."""
+
+    frame: int
+    before: Sequence[tuple[MaskShape, int]]
+    now: Sequence[MaskShape]
+    objects: list[int] = field(init=False)
+    open_now: list[int] = field(init=False)
+    open_before: list[int] = field(init=False)
+    changes: list[MaskChange] = field(default_factory=list)
+    conflicts: list[Conflict] = field(default_factory=list)
+    touched: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.objects = [0] * len(self.now)
+        self.open_now = list(range(len(self.now)))
+        self.open_before = list(range(len(self.before)))
+
+    def pair_unchanged(self) -> None:
+        """Pair masks with equal pixels, label and attributes."""
+        waiting: dict[bytes, list[int]] = {}
+        for j, (shape, _) in enumerate(self.before):
+            waiting.setdefault(mask_digest(shape), []).append(j)
+        for i, shape in enumerate(self.now):
+            same = waiting.get(mask_digest(shape))
+            if not same:
+                continue
+            j = same.pop(0)
+            old, self.objects[i] = self.before[j]
+            self.open_now.remove(i)
+            self.open_before.remove(j)
+            if (old.occluded, old.z_order) != (shape.occluded, shape.z_order):
+                self._tell(ChangeKind.PLACED, shape.label)
+
+    def pair_by_name(self, names: Names) -> None:
+        """Give masks with a name the object that bears it, wherever they lie."""
+        bearers = Counter((s.label, name_of(s)) for s in self.now if name_of(s))
+        open_keys = {(self.now[i].label, name_of(self.now[i])) for i in self.open_now}
+        for (label, name), count in sorted(bearers.items()):
+            if count > 1 and (label, name) in open_keys:
+                self._doubt(
+                    f'{count} masks of "{_said(label)}" bear the name "{_said(name)}": it is '
+                    "passed over here, and overlap decides"
+                )
+        for i in list(self.open_now):
+            shape = self.now[i]
+            key = (shape.label, name_of(shape))
+            if not key[1] or bearers[key] > 1:
+                continue
+            here = [
+                j for j in self.open_before
+                if (self.before[j][0].label, name_of(self.before[j][0])) == key
+            ]  # fmt: skip
+            if len(here) == 1:
+                self._pair(i, here[0])
+            elif (known := names.get(key, 0)) and known not in self.objects:
+                self._take(i, known)
+
+    def pair_by_pixels(self) -> None:
+        """Pair masks that have the same pixels, and another label or other attributes."""
+        for i in list(self.open_now):
+            for j in list(self.open_before):
+                if same_pixels(self.now[i].mask, self.before[j][0].mask):
+                    self._pair(i, j)
+                    break
+
+    def pair_by_overlap(self) -> None:
+        """Pair what is left by overlap, the largest first; what could be otherwise is told."""
+        table = {
+            (i, j): value
+            for i in self.open_now
+            for j in self.open_before
+            if (value := _overlap(self.now[i], self.before[j][0])) >= MIN_IOU
+            and _may_be_same(self.now[i], self.before[j][0])
+        }
+        pairs: dict[int, int] = {}
+        for i, j in sorted(table, key=lambda pair: (-table[pair], pair)):
+            if i not in pairs and j not in pairs.values():
+                pairs[i] = j
+        self._tell_ties(table, pairs)
+        for i, j in sorted(pairs.items()):
+            self._pair(i, j)
+        self._tell_splits(table, pairs)
+        for i in list(self.open_now):
+            found = [
+                (value, j) for j in self.open_before
+                if self.before[j][0].label != self.now[i].label
+                and (value := _overlap(self.now[i], self.before[j][0])) >= _RELABELLED
+            ]  # fmt: skip
+            if found:
+                self._pair(i, max(found)[1])
+
+    def finish(self) -> FrameChange:
+        """What is left was added or deleted."""
+        for i in self.open_now:
+            self._tell(ChangeKind.ADDED, self.now[i].label)
+        for j in self.open_before:
+            self._tell(ChangeKind.DELETED, self.before[j][0].label)
+            self.touched.add(self.before[j][1])
+        shown = list(zip(self.objects, self.now, strict=True))
+        return FrameChange(
+            objects=tuple(self.objects),
+            shown={number: shape.label for number, shape in shown if number},
+            new_labels=frozenset(shape.label for number, shape in shown if not number),
+            touched=frozenset(self.touched),
+            changes=tuple(self.changes),
+            conflicts=tuple(self.conflicts),
+        )
+
+    def _pair(self, i: int, j: int) -> None:
+        """Take mask `i` of now for what mask `j` of before has become."""
+        shape, (old, number) = self.now[i], self.before[j]
+        self.open_now.remove(i)
+        self.open_before.remove(j)
+        self.touched.add(number)
+        if shape.label != old.label:
+            # Another label is another thing: what follows the one never follows the other.
+            self._tell(ChangeKind.MOVED, shape.label, old.label)
+            return
+        self.objects[i] = number
+        edited = not same_pixels(shape.mask, old.mask)
+        self._tell(ChangeKind.EDITED if edited else ChangeKind.ATTRIBUTES, shape.label)
+
+    def _take(self, i: int, number: int) -> None:
+        """Take mask `i` for an object that is not on this frame yet, by its name."""
+        shape = self.now[i]
+        self.open_now.remove(i)
+        self.objects[i] = number
+        self.touched.add(number)
+        self._tell(ChangeKind.ADDED, shape.label)
+        for j in self.open_before:
+            old, other = self.before[j]
+            if old.label == shape.label and _overlap(shape, old) >= _RELABELLED:
+                self._doubt(
+                    f'a mask of "{_said(shape.label)}" lies where object {other} was and bears the '
+                    f'name "{_said(name_of(shape))}" of object {number}: the name decides'
+                )
+
+    def _tell_ties(self, table: Mapping[tuple[int, int], float], pairs: Mapping[int, int]) -> None:
+        items = sorted(pairs.items())
+        for at, (i, j) in enumerate(items):
+            for other, there in items[at + 1 :]:
+                crossed = table.get((i, there)), table.get((other, j))
+                if None in crossed:
+                    continue
+                straight = table[i, j] + table[other, there]
+                if straight - sum(each or 0.0 for each in crossed) < _TIE:
+                    self._doubt(
+                        f'two masks of "{_said(self.now[i].label)}" overlap objects '
+                        f"{self.before[j][1]} and {self.before[there][1]} about alike: the pairs "
+                        "that overlap most are taken; give the label an attribute object_id to "
+                        "say which is which"
+                    )
+
+    def _tell_splits(
+        self, table: Mapping[tuple[int, int], float], pairs: Mapping[int, int]
+    ) -> None:
+        owner = {j: i for i, j in pairs.items()}
+        for i, j in sorted(table):
+            number = self.before[j][1]
+            label = _said(self.now[i].label)
+            if i not in pairs and j in owner:
+                self._doubt(
+                    f'several masks of "{label}" lie where object {number} was: the one that '
+                    "overlaps it most goes on with it, the other is a new object"
+                )
+            elif i in pairs and j not in owner:
+                self._doubt(
+                    f'one mask of "{label}" lies where objects {self.before[pairs[i]][1]} and '
+                    f"{number} were: it goes on with the first, and the second is absent here"
+                )
+
+    def _tell(self, kind: ChangeKind, label: str, was: str = "") -> None:
+        self.changes.append(MaskChange(self.frame, kind, label, was))
+
+    def _doubt(self, sentence: str) -> None:
+        self.conflicts.append(Conflict(self.frame, f"Frame {self.frame}: {sentence}."))
+
+
+def changes_of(found: Mapping[int, FrameChange]) -> Iterator[MaskChange]:
+    """All changes of compared frames, ascending by frame."""
+    for frame in sorted(found):
+        yield from found[frame].changes
+
+
+def _may_be_same(a: MaskShape, b: MaskShape) -> bool:
+    return a.label == b.label and len({name_of(a), name_of(b)} - {""}) < 2
+
+
+def _overlap(a: MaskShape, b: MaskShape) -> float:
+    one, two = a.mask, b.mask
+    apart = (
+        one.left + one.width <= two.left
+        or two.left + two.width <= one.left
+        or one.top + one.height <= two.top
+        or two.top + two.height <= one.top
+    )
+    return 0.0 if apart else iou(one, two)
+
+
+def _said(text: str) -> str:
+    return one_line(text, 60)
