@@ -43,12 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     track.add_argument("export", type=Path, metavar="EXPORT.zip", help="what CVAT exported")
     track.add_argument("--out", type=Path, required=True, metavar="RESULT.zip", help="to write")
-    track.add_argument(
-        "--previous",
-        type=Path,
-        metavar="RESULT.zip",
-        help="our last result of this job, for --mode resegment",
-    )
+    _add_archives(track)
     track.add_argument(
         "--report", type=Path, metavar="REPORT.json", help="write speed and divergence there"
     )
@@ -58,9 +53,10 @@ def build_parser() -> argparse.ArgumentParser:
 
     check = verbs.add_parser(
         "check",
-        help="say what an export holds and whether it can be tracked, or what CVAT will do with a "
-        "result; writes nothing",
-        epilog="Example: relay check --result 264_result.zip --export 264.zip",
+        help="say what an export holds, what a run would compute and about how long, or what CVAT "
+        "will do with a result; writes nothing",
+        epilog="Examples: relay check 264.zip --mode resegment --previous 264_result.zip, or relay "
+        "check --result 264_result.zip --export 264.zip",
     )
     check.add_argument(
         "export", type=Path, nargs="?", metavar="EXPORT.zip", help="what CVAT exported"
@@ -78,6 +74,14 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="EXPORT.zip",
         help="of the job that the result is for (default: what the result itself says of its job)",
     )
+    _add_archives(check)
+    check.add_argument(
+        "--report",
+        type=Path,
+        metavar="REPORT.json",
+        help="of an earlier run, whose speed tells how long this one takes",
+    )
+    _add_run_options(check)
 
     serve = verbs.add_parser("serve", help="start the web dashboard and API")
     serve.add_argument("--host", help="address to listen on (default: HOST, else 127.0.0.1)")
@@ -238,6 +242,21 @@ def _add_cvat(verbs: argparse._SubParsersAction[UsageParser]) -> None:
         "--replace",
         action="store_true",
         help="put the result in the place of whatever is there, others' work included",
+    )
+
+
+def _add_archives(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--previous",
+        type=Path,
+        metavar="RESULT.zip",
+        help="our last result of this job, for --mode resegment",
+    )
+    parser.add_argument(
+        "--images",
+        type=Path,
+        metavar="EXPORT.zip",
+        help="an earlier export of this job that holds the images, where this one has none",
     )
 
 

@@ -19,10 +19,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+import cli_check
 import cli_cvat
 import cli_keys
 import cli_models
 from arguments import build_parser
+from cli_check import run_options
 from cli_keys import by_a_person
 from config import Settings, load
 from console import (
@@ -41,10 +43,8 @@ from errors import InputError, one_line
 
 if TYPE_CHECKING:
     from jobs.service import Jobs
-    from jobs.views import RunOptions
 
 DONE, OUR_FAULT, INPUT_FAULT, INTERRUPTED = 0, 1, 2, 130
-NOT_ALL_KEPT = 3  # of `relay check --result` alone, with nothing on stderr
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -91,25 +91,6 @@ def _own_fault(exc: Exception) -> int:
     return complain(f"This is a fault of Mask Relay, not of your file ({kind}).", OUR_FAULT)
 
 
-def _run_options(options: argparse.Namespace, settings: Settings) -> RunOptions:
-    from jobs.views import Direction, KeyFrames, MemoryKeeps, Mode, Prompts, RunOptions
-
-    return RunOptions(
-        mode=Mode(options.mode),
-        engine=options.engine or settings.engine,
-        frames=options.frames,
-        direction=Direction(options.direction),
-        keyframes=KeyFrames(options.keyframes),
-        seed=options.seed,
-        prompts=Prompts(options.prompts),
-        segmenter=options.segmenter,
-        memory_frames=options.memory_frames,
-        memory_gap=options.memory_gap,
-        memory_keeps=MemoryKeeps(options.memory_keeps),
-        refine=options.refine,
-    )
-
-
 def _with_threads(options: argparse.Namespace, settings: Settings) -> Settings:
     return settings if options.threads is None else replace(settings, threads=options.threads)
 
@@ -122,9 +103,10 @@ def _track(options: argparse.Namespace, settings: Settings) -> int:
         report = track(
             options.export,
             options.out,
-            options=_run_options(options, settings),
+            options=run_options(options, settings),
             settings=_with_threads(options, settings),
             previous=options.previous,
+            images=options.images,
             report=options.report,
             device=options.device,
             on_progress=bar.advance,
@@ -132,11 +114,16 @@ def _track(options: argparse.Namespace, settings: Settings) -> int:
             on_engine=lambda choice: hint(f"Engine {choice.name}: {choice.reason}."),
             on_notice=bar.tell,
         )
+    again = options.mode == "resegment"
     if not report["frames_tracked"]:
-        say(f"{options.out}: nothing was left to compute, all masks are as they were.")
+        say(
+            f"{options.out}: nothing was left to compute, 0 of {report['frames_total']} frames "
+            "recomputed."
+        )
         return DONE
     say(
-        f"{options.out}: {report['frames_tracked']} of {report['frames_total']} frames tracked, "
+        f"{options.out}: {report['frames_tracked']} of {report['frames_total']} frames "
+        f"{'recomputed' if again else 'tracked'}, "
         f"{report['objects']} objects, {report['frames_per_second']:.1f} frames/s."
     )
     growth = report["growth"]
@@ -148,42 +135,6 @@ def _track(options: argparse.Namespace, settings: Settings) -> int:
         + ("." if expected is None else f", expected IoU {expected:.2f}.")
     )
     return DONE
-
-
-def _check(options: argparse.Namespace, settings: Settings) -> int:
-    if options.result is not None:
-        return _foresee(options, settings)
-    if options.export_for is not None:
-        raise InputError("--export says which job a result is for: give --result RESULT.zip too.")
-    if options.export is None:
-        raise InputError("Nothing to check: give EXPORT.zip, or --result RESULT.zip.")
-    from cvat_io.check import inspect, require_trackable
-    from cvat_io.describe import describe
-
-    inspection = inspect(options.export, settings.limits, settings.ignore_labels)
-    for line in describe(inspection):
-        print(line)
-    require_trackable(inspection)
-    print("This export can be tracked.")
-    return DONE
-
-
-def _foresee(options: argparse.Namespace, settings: Settings) -> int:
-    """Say what CVAT will do with a result."""
-    from cvat_io.forecast import Fate
-    from cvat_io.preflight import describe_forecast, foresee, require_taken
-
-    if options.export is not None:
-        raise InputError("Give EXPORT.zip behind --export where --result is checked.")
-    job, forecast = foresee(options.result, options.export_for, settings.limits)
-    for line in describe_forecast(job, forecast):
-        print(line)
-    require_taken(options.result, forecast)
-    if forecast.fate is Fate.NOTED:
-        print("CVAT will keep all of it.")
-        return DONE
-    print("CVAT will take it, but not all of it as it is.")
-    return NOT_ALL_KEPT
 
 
 def _serve(options: argparse.Namespace, settings: Settings) -> int:
@@ -215,20 +166,20 @@ def _submit(options: argparse.Namespace, settings: Settings) -> int:
     from jobs.service import Jobs
     from jobs.views import Priority
 
-    run_options = replace(
-        _run_options(options, settings),
+    chosen = replace(
+        run_options(options, settings),
         reuse_previous=options.reuse_previous,
         parallel_spans=options.parallel_spans,
         priority=Priority(options.priority),
     )
-    require_fit(run_options)
-    _refuse_wrong_weights(run_options, settings)
+    require_fit(chosen)
+    _refuse_wrong_weights(chosen, settings)
     jobs = Jobs(settings)
     with _open(options.export) as stream:
         job = jobs.receive(options.export.name, stream)
     if job.revision.refused:
         raise InputError(job.revision.refused)
-    run = jobs.start_run(job.id, run_options)
+    run = jobs.start_run(job.id, chosen)
     print(job.id, flush=True)
     if options.wait:
         _wait(jobs, job.id, run.number)
@@ -401,7 +352,7 @@ def _open(path: Path) -> Iterator[BinaryIO]:
 
 VERBS: dict[str, Callable[[argparse.Namespace, Settings], int]] = {
     "track": _track,
-    "check": _check,
+    "check": cli_check.check,
     "serve": _serve,
     "worker": _worker,
     "submit": _submit,

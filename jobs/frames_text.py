@@ -7,7 +7,7 @@ so "30-36" means 30, 33, 36 in a job whose step is 3.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from errors import InputError, one_line
 
@@ -61,6 +61,16 @@ def format_frames(frames: Iterable[int], step: int = 1) -> str:
     if first >= 0:
         parts.append(_item(first, last))
     return ",".join(parts)
+
+
+def format_few(frames: Sequence[int], step: int = 1, most: int = 12) -> str:
+    """As `format_frames`, but of more than `most` ranges only the first ones and how many more."""
+    items = format_frames(frames, step).split(",")
+    if len(items) <= most:
+        return ", ".join(items)
+    shown = ",".join(items[:most])
+    told = sum(1 for frame in frames if frame <= int(items[most - 1].rpartition("-")[2]))
+    return f"{shown.replace(',', ', ')} and {len(frames) - told} more"
 
 
 def describe(frames: range) -> str:

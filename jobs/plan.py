@@ -162,6 +162,15 @@ def require_fit(options: RunOptions) -> None:
         )
 
 
+def require_previous(options: RunOptions, previous: Path | None) -> None:
+    """Raise InputError for a previous result that would do nothing."""
+    if previous is not None and options.mode is Mode.INITIAL:
+        raise InputError(
+            "An initial run takes nothing from a previous result: leave --previous out, or say "
+            "--mode resegment."
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drafted:
     """A plan, and what is only for people to read.

@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from jobs.db import db_now
-from jobs.models import ASSEMBLE, LEARN, Run, Span
+from jobs.models import ASSEMBLE, LEARN, Revision, Run, Span
 from jobs.views import (
     Direction,
     KeyFrames,
@@ -71,6 +71,14 @@ def run_views(
         ):
             spans.setdefault(span.run_id, []).append(_span_view(span))
     now = session.scalars(select(db_now())).one() if runs else 0.0
+    in_job = {
+        run_id: frames or 0
+        for run_id, frames in session.execute(
+            select(Run.id, Revision.summary["frames"].as_integer())
+            .join(Revision, (Revision.job_id == Run.job_id) & (Revision.number == Run.revision))
+            .where(Run.id.in_(ids))
+        )
+    }
     return [
         _run_view(
             run,
@@ -78,6 +86,7 @@ def run_views(
             run.id in learning,
             tuple(spans.get(run.id, ())),
             now,
+            in_job.get(run.id, 0),
         )
         for run in runs
     ]
@@ -99,7 +108,12 @@ def _progress(session: Session, run_ids: Iterable[int]) -> dict[int, _Progress]:
 
 
 def _run_view(
-    run: Run, progress: _Progress, learning: bool, spans: tuple[SpanView, ...], now: float
+    run: Run,
+    progress: _Progress,
+    learning: bool,
+    spans: tuple[SpanView, ...],
+    now: float,
+    frames_in_job: int,
 ) -> RunView:
     running = run.state == RunState.RUNNING.value
     until = now if running else run.finished
@@ -120,6 +134,7 @@ def _run_view(
         finished=run.finished,
         frames_done=progress.frames_done,
         frames_total=run.frames_total,
+        frames_in_job=frames_in_job,
         frames_per_second=speed,
         eta_seconds=left / speed if running and speed > 0 else None,
         workers=progress.workers,

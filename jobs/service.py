@@ -8,20 +8,21 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from config import Settings
 from errors import ConflictError, InputError, NotFoundError, one_line
-from jobs import audit, broker, store, store_runs, store_views, updates
+from jobs import audit, broker, expect, store, store_runs, store_views, updates
 from jobs.db import open_database
 from jobs.figures import Figures
 from jobs.files import JobFiles, has_frames, stamp_of
 from jobs.growth import read_growth
 from jobs.models import ASSEMBLE, LEARN, Job, Run, Span
-from jobs.plan import RunInputs, plan_run
+from jobs.plan import Drafted, RunInputs, draft
+from jobs.planned import plan_view
 from jobs.queue import Waker
 from jobs.receive import Receiver, archive_name
 from jobs.store_inputs import export_path
@@ -34,6 +35,7 @@ from jobs.views import (
     JobPage,
     JobState,
     JobView,
+    PlanView,
     RunOptions,
     RunView,
     SpanState,
@@ -132,27 +134,20 @@ class Jobs:
             raise NotFoundError(f"The result of run {found.number} of job {job_id} was removed.")
         return path
 
-    def plan(self, job_id: str, options: RunOptions) -> dict[str, Any]:
-        """What `start_run` with these options would compute; changes nothing.
+    def plan(self, job_id: str, options: RunOptions) -> PlanView:
+        """What `start_run` with these options would compute, and about how long; changes nothing.
 
         Raises InputError when it would.
         """
-        planned = self._plan(job_id, options).plan
-        return {
-            "frames_total": planned.frames_total,
-            "key_frames": list(planned.key_frames),
-            "spans": [
-                {
-                    "ordinal": span.ordinal,
-                    "start": span.start,
-                    "stop": span.stop,
-                    "direction": str(span.direction),
-                    "frames_total": span.frames_total,
-                }
-                for span in planned.spans
-            ],
-            "notes": list(planned.notes),
-        }
+        planned, drafted = self._plan(job_id, options)
+        meta = drafted.meta
+        size = (meta.width or 0, meta.height or 0)
+        with self.database.read() as session:
+            pace = expect.measured_pace(session, planned.engine, size)
+            workers = len(store_views.workers(session))
+        if options.parallel_spans:
+            workers = min(workers, options.parallel_spans)
+        return plan_view(drafted, expect.view(drafted.plan.spans, size, pace, workers))
 
     def health(self) -> Health:
         """Whether work can be taken; never raises, and answers within seconds."""
@@ -197,7 +192,7 @@ class Jobs:
 
         Raises ConflictError while one is queued or running, InputError when nothing can be planned.
         """
-        planned = self._plan(job_id, options, starting=True)
+        planned, _ = self._plan(job_id, options, starting=True)
         with self.database.write() as session:
             job = store.get_job(session, job_id)
             if job.revision != planned.revision:
@@ -283,7 +278,7 @@ class Jobs:
 
     def _plan(
         self, job_id: str, options: RunOptions, *, starting: bool = False
-    ) -> store_runs.NewRun:
+    ) -> tuple[store_runs.NewRun, Drafted]:
         if options.parallel_spans < 0:
             raise InputError("The number of parallel spans must be 0 (no limit) or more.")
         settings = self.settings
@@ -309,7 +304,7 @@ class Jobs:
                     "again, or point DATA_DIR to the folder that holds them."
                 )
         engine = settings.engine if options.engine == AUTO else options.engine
-        plan = plan_run(
+        drafted = draft(
             RunInputs(
                 annotations=annotations,
                 images=images_file,
@@ -324,15 +319,16 @@ class Jobs:
                 limits=settings.limits,
             )
         )
-        return store_runs.NewRun(
+        new = store_runs.NewRun(
             revision=revision.number,
             images_revision=images,
             previous_run=previous.number if previous is not None else None,
             options=options,
             engine=engine,
             ignore_labels=settings.ignore_labels,
-            plan=plan,
+            plan=drafted.plan,
         )
+        return new, drafted
 
     def _lost_files(self, session: Session, job: Job) -> list[int]:
         """Ordinals of finished spans of the job's current run whose file is gone, or torn."""

@@ -74,10 +74,12 @@ def add_run(session: Session, job: Job, new: NewRun, taken: int = 0) -> int:
     session.add_all(_spans_of(session, job, run, new.plan))
     settle(session, run.id)
     many = len(new.plan.spans)
+    revision = latest_revision(session, job)
+    frames = revision.summary["frames"] if revision is not None else 0
     touch(
         session,
         job.id,
-        log=f"Run {run.number} queued: {new.plan.frames_total} frames to compute in "
+        log=f"Run {run.number} queued: {new.plan.frames_total} of {frames} frames to compute in "
         f"{many} span{'' if many == 1 else 's'}.",
     )
     tell(session, run.id, new.plan.notes)

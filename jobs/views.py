@@ -104,7 +104,7 @@ class RunOptions:
     run: the frames to fill. In a re-segmentation: frames that a person corrected, in addition to
     those that differ from the previous result.
     `parallel_spans`: most spans of this run computed at once, 0 for no limit.
-    `reuse_previous`: take the masks of the previous result instead of the export's.
+    `reuse_previous`: take from the previous result what the export lacks.
     `delete_zip`: delete the archive in the downloads folder once the result is published.
     `seed`: of the random numbers that an engine draws while it learns, 0 to `MOST_SEED`.
     `priority`: which run is served first when workers are scarce.
@@ -203,6 +203,7 @@ class RunView:
     finished: float | None
     frames_done: int
     frames_total: int  # frames that are to be computed
+    frames_in_job: int
     frames_per_second: float
     eta_seconds: float | None
     workers: tuple[str, ...]
@@ -211,6 +212,67 @@ class RunView:
     result_sha256: str
     error: str
     notices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectedView:
+    """How long a run is likely to take, in seconds, and what that rests on."""
+
+    seconds: float
+    basis: str  # such as "measured in 3 earlier runs of builtin"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeView:
+    """What a person did with masks of one label. `was`: the label before, of moved ones.
+
+    `kind`: "added", "edited", "moved" (to another label), "attributes" (same pixels, other values),
+    "deleted" or "placed" (occluded or z-order alone, for which nothing is computed). `frames`: as
+    text, the first dozen ranges.
+    """
+
+    kind: str
+    label: str
+    was: str
+    masks: int
+    frames: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedSpanView:
+    """One span of a plan; `start`, `stop` are its first and last frame, inclusive."""
+
+    ordinal: int
+    start: int
+    stop: int
+    direction: str
+    frames_total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanView:
+    """What a run would do. `objects`: how many it follows at least.
+
+    `frames_total` of the `frames_in_job` are computed; where it is none, `writes` says whether the
+    result would differ all the same, since masks are taken away. `changes` and `conflicts` (what
+    could be taken in two ways, and how it is taken) are of a re-segmentation, and are told up to a
+    bound; `given_up`: frames that were a person's and are no more, as text. `notes`: sentences on
+    options that change nothing.
+    """
+
+    frames_total: int
+    frames_in_job: int
+    objects: int
+    key_frames: tuple[int, ...]
+    spans: tuple[PlannedSpanView, ...]
+    writes: bool
+    expected: ExpectedView
+    changes: tuple[ChangeView, ...]
+    changes_left_out: int
+    given_up: str
+    conflicts: tuple[str, ...]
+    conflicts_left_out: int
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

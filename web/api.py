@@ -96,7 +96,7 @@ def plan(job_id: str) -> Response:
     """Say what a run with the options in the body would compute, without starting it."""
     context = here()
     options = run_options(json_object(request))
-    return jsonify(context.call(context.jobs.plan, job_id, options))
+    return jsonify(dataclasses.asdict(context.call(context.jobs.plan, job_id, options)))
 
 
 @blueprint.post("/jobs/<job_id>/cancel")

@@ -14,6 +14,7 @@ from jobs.views import (
     JobPage,
     JobState,
     JobView,
+    PlanView,
     RunOptions,
     RunView,
     WorkerView,
@@ -98,7 +99,7 @@ def document() -> dict[str, Any]:
         "/api/jobs/{job_id}/plan": {
             "parameters": [_JOB],
             "post": _operation(
-                "planRun", "What a run would compute", _ok(_PLAN),
+                "planRun", "What a run would compute", _ok(view(PlanView)),
                 body=options, errors=(400, 404, 409, 413, 415),
             ),
         },
@@ -320,11 +321,6 @@ _ZIP = {
         "description": "The archive to upload into CVAT.",
         "content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}},
     }
-}
-_PLAN = {
-    "type": "object",
-    "description": "Frames to compute, key frames, spans with their first and last frame, and "
-    "`notes`: sentences on options that change nothing.",
 }
 _ERROR = _closed({"error": {"type": "string", "description": "What is wrong and what to do."}})
 _MEANING = {

@@ -109,8 +109,11 @@ def plan(job_id: str) -> str:
         "parts/plan.html",
         sentence="",
         plan=words.plan(planned, options),
-        notes=planned["notes"],
-        startable=bool(planned["spans"]),
+        notes=planned.notes,
+        expected=words.expected(planned),
+        changes=words.changes(planned),
+        conflicts=words.conflicts(planned),
+        startable=bool(planned.spans) or planned.writes,
     )
 
 
@@ -165,6 +168,7 @@ def install_words(app: Flask) -> None:
         iso=words.iso,
         few=words.few,
         count=words.count,
+        recomputed=words.recomputed,
     )
     app.jinja_env.globals["segments"] = segments
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from markupsafe import Markup, escape
 
-from jobs.views import KeyFrames, Mode, RunOptions, WorkerView
+from errors import one_line
+from jobs.views import KeyFrames, Mode, PlannedSpanView, PlanView, RunOptions, WorkerView
 
 MOST_SPANS = 4  # named one by one in a plan
 _PASSES = {
@@ -83,31 +83,84 @@ def waiting(workers: Sequence[WorkerView]) -> tuple[str, ...]:
     return tuple(f"Worker {worker.name} {worker.trouble}." for worker in workers if worker.trouble)
 
 
-def plan(planned: dict[str, Any], options: RunOptions) -> str:
-    """Say in words what `Jobs.plan` returned for `options`."""
-    keys, spans = planned["key_frames"], planned["spans"]
+def plan(planned: PlanView, options: RunOptions) -> str:
+    """Say in words what a run with `options` would compute."""
+    keys, spans = planned.key_frames, planned.spans
+    if not spans and planned.writes:
+        return "Nothing to compute: masks are only taken away. " + _stay(keys, options.keyframes)
     if not spans:
         return "Nothing to compute: every frame asked for is there already."
     named = [_span(span) for span in spans[:MOST_SPANS]]
     if len(spans) > MOST_SPANS:
         named.append(f"and {len(spans) - MOST_SPANS} more")
-    sentences = [
-        f"Computes {count(planned['frames_total'], 'frame')} in {count(len(spans), 'span')}: "
-        f"{', '.join(named)}."
-    ]
+    frames = f"Computes {count(planned.frames_total, 'frame')}"
+    if options.mode is Mode.RESEGMENT:
+        frames = f"Recomputes {recomputed(planned.frames_total, planned.frames_in_job)}"
+    sentences = [f"{frames} in {count(len(spans), 'span')}: {', '.join(named)}."]
     if options.mode is Mode.INITIAL and options.frames.strip():
         sentences.append("Of these, only the frames you named are filled.")
     sentences.append(_stay(keys, options.keyframes))
     return " ".join(sentences)
 
 
-def _span(span: dict[str, Any]) -> str:
-    start, stop = span["start"], span["stop"]
-    frames = f"{start}" if start == stop else f"{start} to {stop}"
-    return f"{frames} {passes(span['direction'])}"
+def recomputed(done: int, of: int) -> str:
+    """Return "29 of 60 frames": how much of a job is computed."""
+    return f"{done:,} of {count(of, 'frame')}"
+
+
+def expected(planned: PlanView) -> str:
+    """Say about how long a run would take, and how many objects it follows."""
+    if not planned.spans:
+        return ""
+    least = count(planned.objects, "object")
+    return (
+        f"Follows at least {least}. Takes about {duration(max(1.0, planned.expected.seconds))} "
+        f"({planned.expected.basis})."
+    )
+
+
+def changes(planned: PlanView) -> tuple[str, ...]:
+    """Say what a person changed since our last result, a line for each kind and label."""
+    lines = [
+        f"{_KINDS[each.kind].format(label=one_line(each.label, 60), was=one_line(each.was, 60))}: "
+        f"{count(each.masks, 'mask')}, {_on(each.frames)}"
+        for each in planned.changes
+    ]
+    if planned.changes_left_out:
+        lines.append(f"and {count(planned.changes_left_out, 'further kind')} of change")
+    if planned.given_up:
+        lines.append(f"No key frame any more: {_on(planned.given_up)}")
+    return tuple(lines)
+
+
+def conflicts(planned: PlanView) -> tuple[str, ...]:
+    """What could be taken in two ways, and how it is taken."""
+    more = planned.conflicts_left_out
+    return (*planned.conflicts, *([f"And {more:,} more such places."] if more else []))
+
+
+_KINDS = {
+    "added": 'Added, "{label}"',
+    "edited": 'Edited, "{label}"',
+    "moved": 'Moved from "{was}" to "{label}"',
+    "attributes": 'Other attributes, "{label}"',
+    "deleted": 'Deleted, "{label}"',
+    "placed": 'Occluded or z-order alone, "{label}" (kept, nothing is computed for it)',
+}
+
+
+def _on(frames: str) -> str:
+    return f"frame {frames}" if frames.isdecimal() else f"frames {frames}"
+
+
+def _span(span: PlannedSpanView) -> str:
+    frames = f"{span.start}" if span.start == span.stop else f"{span.start} to {span.stop}"
+    return f"{frames} {passes(span.direction)}"
 
 
 def _stay(keys: Sequence[int], kind: KeyFrames) -> str:
+    if not keys:
+        return "No frame is a key frame."
     frames = f"Key frame {keys[0]}" if len(keys) == 1 else f"Key frames {few(keys)}"
     if kind is KeyFrames.PARTIAL:
         verb = "keeps" if len(keys) == 1 else "keep"

@@ -125,6 +125,8 @@ def assemble(
         facts = Report(
             engine=inputs.engine,
             device=device,
+            width=meta.width or 0,
+            height=meta.height or 0,
             frames_total=len(meta.frames),
             frames_tracked=builder.tracked,
             objects=len(builder.objects),
@@ -382,6 +384,7 @@ def _span_time(span: SpanPlan, path: Path) -> SpanTime:
     return SpanTime(
         start=span.start,
         stop=span.stop,
+        frames=span.frames_total,
         direction=span.direction.value,
         seconds=round(_stats(path)[0], 3),
     )

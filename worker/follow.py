@@ -14,8 +14,8 @@ from scipy.optimize import linear_sum_assignment
 
 from cvat_io.masks import iou
 from cvat_io.model import MaskShape
-from tracker.identity import MIN_IOU
 from jobs.sheet import name_of
+from tracker.identity import MIN_IOU
 
 
 def follow(frames: Iterable[Sequence[MaskShape]]) -> dict[int, int]:

@@ -14,8 +14,8 @@ from pathlib import Path
 from config import Settings
 from cvat_io.atomic import require_other, require_writable
 from errors import InputError
-from jobs.plan import RunInputs, plan_run
-from jobs.views import Mode, RunOptions
+from jobs.plan import RunInputs, plan_run, require_previous
+from jobs.views import RunOptions
 from tracker import engines, models, segmenters
 from tracker.segmenters.protocol import Segmenter
 from worker.assemble import assemble
@@ -61,11 +61,7 @@ def track(
         report = require_writable(report)
         if report == out:
             raise InputError(f"{out} cannot be both the result and the report: name another file.")
-    if previous is not None and options.mode is Mode.INITIAL:
-        raise InputError(
-            "An initial run takes nothing from a previous result: leave --previous out, or say "
-            "--mode resegment."
-        )
+    require_previous(options, previous)
     require_device(device)
     models.use_folder(settings.model_dir)
     engine = engines.resolve(options.engine).name if options.engine != engines.AUTO else ""

@@ -342,7 +342,7 @@ class SpanLoop:
     def _prepare(self, lease: Lease, beat: Heartbeat) -> Work | None:
         """Read what the span needs; None when the run is gone, or the work must stop.
 
-        Masks that the export lacks are made at the run's first span, which nobody else works beside.
+        Masks that the export lacks are added at the run's first span, beside which nobody works.
         """
         settle_engine(self._database, self._settings, lease, self._me.device)
         with self._database.write() as session:

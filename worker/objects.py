@@ -49,8 +49,8 @@ class Objects:
         """`seeds`: what is to be kept of every seed, by key frame; `groups`: seeds of one object.
 
         `named`: seeds of one object by a name that a human gave, which joins also objects that
-        were two before, as no other group does. `known`: seeds of which the previous result says what object they are; `taken`: the largest
-        number that it gave.
+        were two before, as no other group does. `known`: seeds of which the previous result says
+        what object they are; `taken`: the largest number that it gave.
         Groups that would make one object of two seeds of one key frame are joined as far as they
         do not: two masks on one frame are two things.
         """

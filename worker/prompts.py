@@ -1,9 +1,10 @@
 """What a run adds to the masks of an export, once, before anything is learned.
 
 Rectangles and polygons of key frames become masks, and key frames that the export lacks get those
-of the previous result. They are put into a copy of the export's annotations that takes the export's place in all that the
-run does afterwards: to the engine, the passes, the result and its verification they are masks like
-any other. The shapes themselves stay as they are, in the copy as in the result.
+of the previous result. They are put into a copy of the export's annotations that takes the
+export's place in all that the run does afterwards: to the engine, the passes, the result and its
+verification they are masks like any other. The shapes themselves stay as they are, in the copy as
+in the result.
 """
 
 from __future__ import annotations

@@ -13,10 +13,11 @@ from cvat_io.atomic import replacing
 
 
 class SpanTime(TypedDict):
-    """One span. `start`, `stop`: first and last computed frame."""
+    """One span. `start`, `stop`: first and last computed frame; `frames`: how many there are."""
 
     start: int
     stop: int
+    frames: int
     direction: str
     seconds: float
 
@@ -42,12 +43,16 @@ class Report(TypedDict):
     An entry of it has `refined` (true) too where a segmenter had a say in the mask.
 
     `notices`: what people were told of the run, such as a device that is too small for the engine.
+    `width`, `height`: of a frame, in pixels; 0 where the export does not say. `frames_tracked` of
+    the job's `frames_total` frames were computed, all others are as they were.
     `stages`: busy seconds of decode, track, encode and write over all spans. `seconds`: from the
     run's start to its result. `learning_seconds`: how much of it the engine learned.
     """
 
     engine: str
     device: str
+    width: int
+    height: int
     frames_total: int
     frames_tracked: int
     objects: int

@@ -16,9 +16,9 @@ def write(path: Path, *scores: float, human: int = 2, labelled: int = 7) -> None
         for number, score in enumerate(scores):
             log.add(number, 1, "car", score)
         facts = Report(
-            engine="flow", device="cpu", frames_total=9, frames_tracked=5, objects=1, seconds=1.0,
-            frames_per_second=5.0, learning_seconds=0.0, growth=log.growth(human, labelled),
-            stages={}, spans=[],
+            engine="flow", device="cpu", width=64, height=48, frames_total=9, frames_tracked=5,
+            objects=1, seconds=1.0, frames_per_second=5.0, learning_seconds=0.0,
+            growth=log.growth(human, labelled), stages={}, spans=[],
         )  # fmt: skip
         log.write_report(path, facts)
 

@@ -71,8 +71,8 @@ def test_planning_faults_reach_the_person_and_queue_nothing(ready: Jobs) -> None
 def test_a_plan_says_what_a_run_would_compute_and_changes_nothing(ready: Jobs) -> None:
     cursor, _ = ready.changes(0)
     plan = ready.plan("264", RunOptions(frames="2-3"))
-    assert plan["key_frames"] == [0, 6, 11]
-    assert [span["start"] for span in plan["spans"]]
+    assert plan.key_frames == (0, 6, 11)
+    assert [span.start for span in plan.spans]
     assert ready.changes(cursor) == (cursor, ())
 
 

@@ -12,7 +12,19 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from config import Settings
-from jobs.views import KeyFrames, Mode, RunOptions, RunState, RunView, SpanState, SpanView
+from jobs.views import (
+    ChangeView,
+    ExpectedView,
+    KeyFrames,
+    Mode,
+    PlannedSpanView,
+    PlanView,
+    RunOptions,
+    RunState,
+    RunView,
+    SpanState,
+    SpanView,
+)
 from tests.web.kit import MakeExport
 from tracker import segmenters
 from tracker.engines import AUTO, engines
@@ -34,7 +46,8 @@ def span(ordinal: int, start: int, stop: int, **more: object) -> SpanView:
 def run_of(*spans: SpanView) -> RunView:
     return RunView(
         number=1, revision=1, state=RunState.RUNNING, options=RunOptions(), engine="builtin",
-        created=0, started=1, finished=None, frames_done=0, frames_total=10, frames_per_second=0,
+        created=0, started=1, finished=None, frames_done=0, frames_total=10, frames_in_job=10,
+        frames_per_second=0,
         eta_seconds=None, workers=(), spans=spans, result_bytes=0, result_sha256="", error="",
     )  # fmt: skip
 
@@ -177,12 +190,18 @@ def test_the_segmenters_offered_are_those_that_workers_have() -> None:
     assert segmenters.names() == SEGMENTERS
 
 
-def spans_of(*spans: tuple[int, int, str]) -> dict[str, object]:
-    return {
-        "frames_total": sum(stop - start + 1 for start, stop, _ in spans),
-        "key_frames": [0, 30],
-        "spans": [{"start": a, "stop": b, "direction": direction} for a, b, direction in spans],
-    }
+def spans_of(*spans: tuple[int, int, str], **more: object) -> PlanView:
+    planned = PlanView(
+        frames_total=sum(stop - start + 1 for start, stop, _ in spans), frames_in_job=60,
+        objects=2, key_frames=(0, 30),
+        spans=tuple(
+            PlannedSpanView(ordinal=n, start=a, stop=b, direction=d, frames_total=b - a + 1)
+            for n, (a, b, d) in enumerate(spans)
+        ),
+        writes=bool(spans), expected=ExpectedView(seconds=75.0, basis="measured"), changes=(),
+        changes_left_out=0, given_up="", conflicts=(), conflicts_left_out=0,
+    )  # fmt: skip
+    return replace(planned, **more)
 
 
 @pytest.mark.parametrize(
@@ -201,10 +220,10 @@ def spans_of(*spans: tuple[int, int, str]) -> dict[str, object]:
             "Of these, only the frames you named are filled. Key frames 0, 30 stay as drawn.",
         ),
         (
-            spans_of(*((n, n + 1, "both") for n in range(1, 19, 3))) | {"key_frames": [3]},
+            spans_of(*((n, n + 1, "both") for n in range(1, 19, 3)), key_frames=(3,)),
             RunOptions(mode=Mode.RESEGMENT, frames="3", keyframes=KeyFrames.PARTIAL),
-            "Computes 12 frames in 6 spans: 1 to 2 from both sides, 4 to 5 from both sides, "
-            "7 to 8 from both sides, 10 to 11 from both sides, and 2 more. "
+            "Recomputes 12 of 60 frames in 6 spans: 1 to 2 from both sides, "
+            "4 to 5 from both sides, 7 to 8 from both sides, 10 to 11 from both sides, and 2 more. "
             "Key frame 3 keeps what you drew, and other objects go on through.",
         ),
         (
@@ -212,10 +231,36 @@ def spans_of(*spans: tuple[int, int, str]) -> dict[str, object]:
             RunOptions(),
             "Nothing to compute: every frame asked for is there already.",
         ),
+        (
+            spans_of(writes=True),
+            RunOptions(mode=Mode.RESEGMENT),
+            "Nothing to compute: masks are only taken away. Key frames 0, 30 stay as drawn.",
+        ),
     ],
 )
-def test_a_plan_is_said_in_words(plan: dict[str, object], options: RunOptions, said: str) -> None:
+def test_a_plan_is_said_in_words(plan: PlanView, options: RunOptions, said: str) -> None:
     assert words.plan(plan, options) == said
+
+
+def test_what_changed_and_about_how_long_it_takes_is_said_in_words() -> None:
+    changes = (
+        ChangeView(kind="edited", label="car", was="", masks=3, frames="7, 9-10"),
+        ChangeView(kind="moved", label="truck", was="car", masks=1, frames="7"),
+    )
+    planned = spans_of(
+        (1, 9, "both"), changes=changes, changes_left_out=2, given_up="5", conflicts=("Two ways.",),
+        conflicts_left_out=1,
+    )  # fmt: skip
+    assert (
+        words.expected(planned) == "Follows at least 2 objects. Takes about 1 min 15 s (measured)."
+    )
+    assert words.changes(planned) == (
+        'Edited, "car": 3 masks, frames 7, 9-10',
+        'Moved from "car" to "truck": 1 mask, frame 7',
+        "and 2 further kinds of change",
+        "No key frame any more: frame 5",
+    )
+    assert words.conflicts(planned) == ("Two ways.", "And 1 more such places.")
 
 
 def test_a_name_may_break_after_its_marks_and_stays_plain_text() -> None:

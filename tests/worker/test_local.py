@@ -235,6 +235,8 @@ def test_the_report_says_all_that_was_promised(tmp_path):
     assert set(report) == {
         "engine",
         "device",
+        "width",
+        "height",
         "frames_total",
         "frames_tracked",
         "objects",

@@ -294,7 +294,7 @@ def test_the_queue_gives_the_same_bytes_as_relay_track(
     assert any("no mask to track" in warning for warning in job.revision.warnings)
     with pytest.raises(InputError, match="holds no masks"):
         jobs.start_run("264", RunOptions(engine="flow"))
-    assert jobs.plan("264", options)["key_frames"] == [0, 4, 8]
+    assert jobs.plan("264", options).key_frames == (0, 4, 8)
     run_view = jobs.start_run("264", options)
     assert run_view.options.prompts is Prompts.POLYGONS
     with running(a_loop(settings, jobs.database)):

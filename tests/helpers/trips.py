@@ -1,0 +1,84 @@
+"""Round trips in tests: a run, what CVAT gives back of its result, and what results say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from config import Limits, Settings
+from cvat_io.lineage import Lineage
+from cvat_io.model import MaskShape
+from cvat_io.reader import open_export
+from cvat_io.result import read_note
+from jobs.frames_text import parse_frames
+from jobs.plan import Drafted, RunInputs, draft
+from jobs.views import Mode, RunOptions
+from tests.helpers.clips import masks_by_frame
+from worker.local import track
+from worker.report import Report
+
+LIMITS = Limits()
+SETTINGS = Settings(ignore_labels=frozenset({"HUD"}))
+
+
+def run(
+    export: Path,
+    out: Path,
+    *,
+    previous: Path | None = None,
+    images: Path | None = None,
+    report: Path | None = None,
+    **options: Any,
+) -> Report:
+    """`relay track` with the engine that learns nothing."""
+    return track(
+        export,
+        out,
+        options=RunOptions(engine="flow", **options),
+        settings=SETTINGS,
+        previous=previous,
+        images=images,
+        report=report,
+    )
+
+
+def plan_of(export: Path, previous: Path, *, images: Path | None = None, **options: Any) -> Drafted:
+    """The plan of a re-segmentation."""
+    return draft(
+        RunInputs(
+            annotations=export,
+            images=images or export,
+            previous=previous,
+            options=RunOptions(mode=Mode.RESEGMENT, engine="flow", **options),
+            engine="flow",
+            ignore_labels=SETTINGS.ignore_labels,
+            limits=LIMITS,
+        )
+    )
+
+
+def exported(result: Path) -> dict[int, list[MaskShape]]:
+    """The masks of a result as CVAT gives them back: all manual, groups and ids forgotten."""
+    return {
+        frame: [replace(shape, source="manual", group_id=0, track="") for shape in shapes]
+        for frame, shapes in masks_by_frame(result).items()
+    }
+
+
+def key_frames(result: Path) -> list[int]:
+    """Which frames a result says are a human's."""
+    note = read_note(result)
+    assert note is not None
+    return list(parse_frames(str(note["key_frames"]), range(10**6)))
+
+
+def objects_by_frame(result: Path) -> dict[int, dict[int, MaskShape]]:
+    """The masks of a result by frame and object."""
+    found: dict[int, dict[int, MaskShape]] = {}
+    with open_export(result, LIMITS) as archive:
+        lineage = Lineage.of(archive)
+        for shape in archive.tracks():
+            if isinstance(shape, MaskShape):
+                found.setdefault(shape.frame, {})[lineage.object_of(shape)] = shape
+    return found

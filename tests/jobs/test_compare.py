@@ -1,0 +1,105 @@
+"""Promise: what a person changed is found mask by mask, objects keep their identity through CVAT,
+and what could be taken in two ways is told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cvat_io.masks import encode
+from cvat_io.model import MaskShape
+from jobs.compare import ChangeKind, FrameChange, compare_frame, unchanged
+
+
+def box(left: int, top: int = 0, *, side: int = 10, label: str = "car", name: str = "") -> MaskShape:
+    mask = encode(np.ones((side, side), dtype=np.bool_), left, top)
+    assert mask is not None
+    attributes = (("object_id", name),) if name else ()
+    return MaskShape(9, label, mask, attributes=attributes)
+
+
+def compared(
+    before: list[tuple[MaskShape, int]],
+    now: list[MaskShape],
+    names: dict[tuple[str, str], int] | None = None,
+) -> FrameChange:
+    return compare_frame(9, before, now, names or {})
+
+
+def kinds(found: FrameChange) -> list[str]:
+    return sorted(change.kind.value for change in found.changes)
+
+
+@pytest.mark.parametrize(
+    ("now", "kind", "objects", "touched"),
+    [
+        ([box(0)], [], (3,), set()),
+        ([box(2)], ["edited"], (3,), {3}),
+        ([box(0, label="bus")], ["moved"], (0,), {3}),
+        ([box(1, label="bus")], ["moved"], (0,), {3}),
+        ([box(0, name="a")], ["attributes"], (3,), {3}),
+        ([replace(box(0), occluded=True)], ["placed"], (3,), set()),
+        ([replace(box(0), z_order=2, source="auto")], ["placed"], (3,), set()),
+        ([], ["deleted"], (), {3}),
+        ([box(0), box(50)], ["added"], (3, 0), set()),
+        ([box(50)], ["added", "deleted"], (0,), {3}),
+        ([box(50), box(2)], ["added", "edited"], (0, 3), {3}),
+    ],
+)
+def test_each_mask_is_as_it_was_or_changed_in_one_way(
+    now: list[MaskShape], kind: list[str], objects: tuple[int, ...], touched: set[int]
+) -> None:
+    """Promise: added, edited, deleted, moved to another label, attributes; nothing else counts."""
+    found = compared([(box(0), 3)], now)
+    assert (kinds(found), found.objects, found.touched) == (kind, objects, touched)
+    assert found.conflicts == ()
+
+
+def test_objects_of_unchanged_masks_are_known_by_their_exact_pixels() -> None:
+    """Promise: identity survives CVAT's new numbers and any order in the file."""
+    before = [(box(0), 1), (box(20), 2), (box(20, label="bus"), 3)]
+    now = [box(20, label="bus"), box(40), box(20), box(0)]
+    assert unchanged(before, now) == (3, 0, 2, 1)
+
+
+def test_a_name_says_which_object_a_mask_shows_wherever_it_lies() -> None:
+    """Promise: an attribute that names the object decides before overlap does."""
+    before = [(box(0, name="a"), 1), (box(20, name="b"), 2)]
+    found = compared(before, [box(21, name="a"), box(1, name="b")])
+    assert (found.objects, kinds(found)) == ((1, 2), ["edited", "edited"])
+    back = compared([(box(0, name="a"), 1)], [box(0, name="a"), box(40, name="z")], {("car", "z"): 5})
+    assert (back.objects, back.touched, kinds(back)) == ((1, 5), {5}, ["added"])
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "told", "objects"),
+    [
+        ([(box(0, side=20), 1)], [box(0, side=16), box(10, 8, side=10)], "several masks", (1, 0)),
+        ([(box(0), 1), (box(10), 2)], [box(0, side=16)], "one mask", (1,)),
+        ([(box(0), 1), (box(4), 2)], [box(2, side=11), box(2, side=9)], "about alike", None),
+        ([(box(0), 1)], [box(0, name="z"), box(30, name="z")], "bear the name", None),
+        ([(box(0), 1)], [box(1, name="z")], "the name decides", (5,)),
+    ],
+)
+def test_what_could_be_taken_in_two_ways_is_decided_and_told(
+    before: list[tuple[MaskShape, int]],
+    now: list[MaskShape],
+    told: str,
+    objects: tuple[int, ...] | None,
+) -> None:
+    """Promise: conflicts are listed, not guessed silently: split, joined, swapped, named twice."""
+    found = compared(before, now, {("car", "z"): 5})
+    assert len(found.conflicts) == 1
+    assert found.conflicts[0].sentence.startswith("Frame 9: ")
+    assert told in found.conflicts[0].sentence
+    if objects is not None:
+        assert found.objects == objects
+
+
+def test_a_mask_that_is_there_twice_is_paired_once_each() -> None:
+    """Promise: no object is on a frame twice."""
+    found = compared([(box(0), 1), (box(0), 2)], [box(0), box(0), box(0)])
+    assert sorted(found.objects) == [0, 1, 2]
+    assert [change.kind for change in found.changes] == [ChangeKind.ADDED]
