@@ -106,9 +106,14 @@ def build_parser() -> argparse.ArgumentParser:
         "--wait", action="store_true", help="return when the result is published (or failed)"
     )
     submit.add_argument(
+        "--again",
+        action="store_true",
+        help="also where the latest run on this very export, with these options, is done",
+    )
+    submit.add_argument(
         "--reuse-previous",
         action="store_true",
-        help="take the masks of the job's previous result instead of the export's",
+        help="take from the job's previous result what the export lacks",
     )
     submit.add_argument(
         "--parallel-spans",

@@ -36,6 +36,7 @@ from console import (
     prepare_stdout,
     progress,
     quiet_codecs,
+    remark,
     say,
     signals_unwind,
 )
@@ -43,6 +44,7 @@ from errors import InputError, one_line
 
 if TYPE_CHECKING:
     from jobs.service import Jobs
+    from jobs.views import JobView, RunOptions
 
 DONE, OUR_FAULT, INPUT_FAULT, INTERRUPTED = 0, 1, 2, 130
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -179,6 +181,10 @@ def _submit(options: argparse.Namespace, settings: Settings) -> int:
         job = jobs.receive(options.export.name, stream)
     if job.revision.refused:
         raise InputError(job.revision.refused)
+    if not options.again and _is_done(job, chosen):
+        remark(f"Job {job.id}: run {job.results[0]} did just this; --again computes it once more.")
+        print(job.id, flush=True)
+        return DONE
     run = jobs.start_run(job.id, chosen)
     print(job.id, flush=True)
     if options.wait:
@@ -207,6 +213,18 @@ def _refuse_wrong_weights(options: RunOptions, settings: Settings) -> None:
     named = options.segmenter in [one.name for one in models.models()]
     if named and models.is_present(options.segmenter):
         segmenters.require(options.segmenter)
+
+
+def _is_done(job: JobView, chosen: RunOptions) -> bool:
+    """Whether the latest run on this very export is done and had the same options."""
+    from jobs.views import RunState
+
+    run = job.run
+    if run is None or run.state is not RunState.DONE:
+        return False
+    # These say how a run is computed, not what comes of it.
+    how = {name: getattr(chosen, name) for name in ("priority", "parallel_spans", "delete_zip")}
+    return replace(run.options, **how) == chosen
 
 
 def _wait(jobs: Jobs, job_id: str, number: int) -> None:

@@ -151,6 +151,12 @@ def hint(text: str) -> None:
         print(one_line(text), file=sys.stderr)
 
 
+def remark(text: str) -> None:
+    """Tell whoever asked, on stderr, why nothing more was done; stdout is for answers."""
+    if sys.stderr is not None:
+        print(one_line(text), file=sys.stderr)
+
+
 def prepare_stdout() -> None:
     """Let names that the terminal's encoding lacks be shown escaped, instead of failing."""
     if isinstance(sys.stdout, io.TextIOWrapper):

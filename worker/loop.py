@@ -35,6 +35,7 @@ from worker.prepare import Work, prepare, settle_engine, spans_folder
 from worker.presence import Presence, Seat
 from worker.prompts import adds_masks, complete, segmenter
 from worker.ready import Readiness
+from worker.seeds import RecentSeeds
 
 _EAGER = 4  # how much more often an idle worker looks while others are at work
 _LONGEST_PAUSE = 30.0  # seconds between two tries where attempt after attempt meets a full disk
@@ -64,6 +65,7 @@ class SpanLoop:
         self.wake = threading.Event()
         self._settings = settings
         self._kept = settings.data_dir / "embeddings"  # of images that segmenters have encoded
+        self._seeds = RecentSeeds()
         self._database = database
         self._files = JobFiles(settings.data_dir)
         self._me = identity
@@ -236,6 +238,7 @@ class SpanLoop:
             work.plan,
             device=device,
             threads=self._settings.threads,
+            seeds=self._seeds.of(work.inputs, work.plan),
             earlier=read_earlier(work.earlier),
             should_stop=beat.should_stop,
         )
@@ -266,6 +269,7 @@ class SpanLoop:
             learned=work.learned.read_bytes() if work.learned else None,
             on_progress=beat.progress,
             should_stop=beat.should_stop,
+            seeds=self._seeds.of(work.inputs, work.plan),
             make_segmenter=lambda: self._segmenter(work, beat),
             on_notice=beat.notice,
         )

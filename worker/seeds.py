@@ -12,6 +12,7 @@ from cvat_io.masks import paint
 from cvat_io.model import MaskShape
 from cvat_io.reader import open_export
 from errors import InputError
+from jobs.plan import RunInputs, RunPlan
 from jobs.sheet import name_of
 from tracker.identity import match
 from tracker.protocol import LabelMap
@@ -36,6 +37,33 @@ def read_seeds(
             ):
                 found[shape.frame].append(shape)
     return found
+
+
+class RecentSeeds:
+    """The key frames' masks of the run that this process worked on last.
+
+    So a large export is read once a run, and not once a span.
+    """
+
+    def __init__(self, most_bytes: int = 2**28) -> None:
+        """`most_bytes`: run lengths beyond are read again for each span, and not kept."""
+        self._most_bytes = most_bytes
+        self._key: object = None
+        self._seeds: Seeds | None = None
+
+    def of(self, inputs: RunInputs, plan: RunPlan) -> Seeds:
+        """The seeds of all key frames; what was read last counts while the file is the same."""
+        state = inputs.annotations.stat()
+        stamp = (inputs.annotations, state.st_size, state.st_mtime_ns)
+        key = (*stamp, plan.key_frames, inputs.ignore_labels)
+        if self._seeds is not None and key == self._key:
+            return self._seeds
+        self._seeds = None  # let go of the old ones first
+        seeds = read_seeds(inputs.annotations, inputs.limits, plan.key_frames, inputs.ignore_labels)
+        held = sum(shape.mask.runs.nbytes for shapes in seeds.values() for shape in shapes)
+        if held <= self._most_bytes:
+            self._key, self._seeds = key, seeds
+        return seeds
 
 
 def paint_seeds(

@@ -40,16 +40,6 @@ def test_the_same_content_again_is_no_new_revision_but_is_logged(jobs: Jobs, exp
     assert list(jobs.files.tmp.iterdir()) == []
 
 
-def test_the_same_name_with_new_content_is_a_new_revision_and_ready_again(
-    jobs: Jobs, export: Path
-) -> None:
-    send(jobs, export)
-    write_clip(export, tiny_clip(12), [0, 4])
-    job = send(jobs, export)
-    assert (job.revision.number, job.state) == (2, JobState.READY)
-    assert job.revision.key_frames == (0, 4)
-
-
 def test_what_cannot_be_tracked_is_a_failed_job_with_the_sentence_and_no_bytes(
     jobs: Jobs, export: Path
 ) -> None:
@@ -136,15 +126,6 @@ def test_more_bytes_than_the_limit_are_refused_announced_or_not(
         jobs.receive("264.zip", stream, size)
     assert not jobs.files.tmp.exists() or list(jobs.files.tmp.iterdir()) == []
     jobs.close()
-
-
-def test_exact_names_decide_so_that_5_never_touches_15(jobs: Jobs, export: Path) -> None:
-    send(jobs, export, "5.zip")
-    send(jobs, export, "15.zip")
-    write_clip(export, tiny_clip(12), [0, 4])
-    send(jobs, export, "5.zip")
-    assert jobs.job("15").job.revision.number == 1
-    assert jobs.job("5").job.revision.number == 2
 
 
 def test_folders_before_the_name_are_passed_over(jobs: Jobs, export: Path) -> None:

@@ -9,15 +9,17 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from config import Settings
+from config import Limits, Settings
 from jobs.db import Database
 from jobs.models import Run
+from jobs.plan import RunInputs, plan_run
 from jobs.service import Jobs
 from jobs.views import JobState, Mode, RunOptions, SpanState
 from jobs.watch import Watch
 from tests.helpers.clips import tiny_clip, write_clip
 from tests.worker.loops import a_loop, running, wait_for
 from worker.local import track
+from worker.seeds import RecentSeeds
 
 
 @pytest.fixture
@@ -189,3 +191,23 @@ def test_delete_zip_keeps_an_archive_that_is_another_one_by_now(
     assert archive.exists()
     assert other.exists()
     assert "was kept" in ready.job("264").log[-1].text
+
+
+def test_a_worker_reads_the_masks_of_a_run_once_and_anew_when_the_file_changes(
+    tmp_path: Path,
+) -> None:
+    """Promise: a large export costs its reading once, not once a span; nothing stale is used."""
+    path = write_clip(tmp_path / "e.zip", tiny_clip(6), [0, 3])
+    inputs = RunInputs(
+        annotations=path, images=path, previous=None, options=RunOptions(), engine="flow",
+        ignore_labels=frozenset(), limits=Limits(),
+    )  # fmt: skip
+    plan = plan_run(inputs)
+    recent = RecentSeeds()
+    first = recent.of(inputs, plan)
+    assert sorted(first) == [0, 3]
+    assert recent.of(inputs, plan) is first
+    write_clip(path, tiny_clip(6, objects=1), [0, 3])
+    assert [len(shapes) for shapes in recent.of(inputs, plan).values()] == [1, 1]
+    none = RecentSeeds(most_bytes=0)
+    assert none.of(inputs, plan) is not none.of(inputs, plan)
