@@ -195,6 +195,18 @@ def _submit(options: argparse.Namespace, settings: Settings) -> int:
     return DONE
 
 
+def _is_done(job: JobView, chosen: RunOptions) -> bool:
+    """Whether the latest run on this very export is done and had the same options."""
+    from jobs.views import RunState
+
+    run = job.run
+    if run is None or run.state is not RunState.DONE:
+        return False
+    # These say how a run is computed, not what comes of it.
+    how = {name: getattr(chosen, name) for name in ("priority", "parallel_spans", "delete_zip")}
+    return replace(run.options, **how) == chosen
+
+
 def _refuse_wrong_weights(options: RunOptions, settings: Settings) -> None:
     """Refuse a name that is no engine's, and weights that lie here and are wrong.
 
@@ -213,18 +225,6 @@ def _refuse_wrong_weights(options: RunOptions, settings: Settings) -> None:
     named = options.segmenter in [one.name for one in models.models()]
     if named and models.is_present(options.segmenter):
         segmenters.require(options.segmenter)
-
-
-def _is_done(job: JobView, chosen: RunOptions) -> bool:
-    """Whether the latest run on this very export is done and had the same options."""
-    from jobs.views import RunState
-
-    run = job.run
-    if run is None or run.state is not RunState.DONE:
-        return False
-    # These say how a run is computed, not what comes of it.
-    how = {name: getattr(chosen, name) for name in ("priority", "parallel_spans", "delete_zip")}
-    return replace(run.options, **how) == chosen
 
 
 def _wait(jobs: Jobs, job_id: str, number: int) -> None:

@@ -89,6 +89,7 @@ def _planned(options: argparse.Namespace, settings: Settings) -> Iterator[str]:
         yield told
     yield from (f"Changed     {line}" for line in words.changes(planned))
     yield from (f"Conflict    {line}" for line in words.conflicts(planned))
+    yield from (f"Note        {line}" for line in planned.notes)
 
 
 def _foresee(options: argparse.Namespace, settings: Settings) -> int:

@@ -83,10 +83,10 @@ class RunPlan:
     spans: tuple[SpanPlan, ...]
     fill: frozenset[int] | None
     carried: Origin
-    notes: tuple[str, ...] = ()
     borrowed: frozenset[int] = frozenset()
     renewals: tuple[Renewal, ...] | None = None
     seeds: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def frames_total(self) -> int:
@@ -105,10 +105,10 @@ class RunPlan:
                 "spans": [asdict(span) for span in self.spans],
                 "fill": None if self.fill is None else format_frames(sorted(self.fill)),
                 "carried": self.carried,
-                "notes": self.notes,
                 "borrowed": format_frames(sorted(self.borrowed)),
                 "renewals": None if self.renewals is None else [r.to_dict() for r in self.renewals],
                 "seeds": {str(frame): objects for frame, objects in sorted(self.seeds.items())},
+                "notes": self.notes,
             }
         )
 
@@ -124,10 +124,10 @@ class RunPlan:
             spans=tuple(SpanPlan.from_dict(span) for span in data["spans"]),
             fill=None if data["fill"] is None else frozenset(_numbers(data["fill"])),
             carried=Origin(data["carried"]),
-            notes=tuple(data.get("notes", ())),  # plans of earlier versions have none
             borrowed=frozenset(_numbers(data.get("borrowed", borrowed))),
             renewals=None if renewals is None else tuple(map(Renewal.from_dict, renewals)),
             seeds={int(frame): tuple(each) for frame, each in data.get("seeds", {}).items()},
+            notes=tuple(data.get("notes", ())),  # plans of earlier versions have none
         )
 
 
@@ -275,7 +275,6 @@ def draft(inputs: RunInputs) -> Drafted:
         spans=spans,
         fill=fill,
         carried=carried,
-        notes=notes,
         borrowed=frozenset() if changes is None else changes.borrowed,
         renewals=None if renewals is None else tuple(each for each, _ in renewals.values()),
         seeds=(
@@ -283,6 +282,7 @@ def draft(inputs: RunInputs) -> Drafted:
             if changes is None
             else {f: changes.compared[f].objects for f in keys if f in changes.compared}
         ),
+        notes=notes,
     )
     return Drafted(plan=plan, meta=meta, changes=changes, objects=_objects(inspection, plan))
 

@@ -109,10 +109,10 @@ def plan(job_id: str) -> str:
         "parts/plan.html",
         sentence="",
         plan=words.plan(planned, options),
-        notes=planned.notes,
         expected=words.expected(planned),
         changes=words.changes(planned),
         conflicts=words.conflicts(planned),
+        notes=planned.notes,
         startable=bool(planned.spans) or planned.writes,
     )
 

@@ -42,9 +42,9 @@ class Report(TypedDict):
 
     An entry of it has `refined` (true) too where a segmenter had a say in the mask.
 
-    `notices`: what people were told of the run, such as a device that is too small for the engine.
     `width`, `height`: of a frame, in pixels; 0 where the export does not say. `frames_tracked` of
     the job's `frames_total` frames were computed, all others are as they were.
+    `notices`: what people were told of the run, such as a device that is too small for the engine.
     `stages`: busy seconds of decode, track, encode and write over all spans. `seconds`: from the
     run's start to its result. `learning_seconds`: how much of it the engine learned.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -48,6 +49,7 @@ class RecentSeeds:
     def __init__(self, most_bytes: int = 2**28) -> None:
         """`most_bytes`: run lengths beyond are read again for each span, and not kept."""
         self._most_bytes = most_bytes
+        self._lock = threading.Lock()
         self._key: object = None
         self._seeds: Seeds | None = None
 
@@ -56,14 +58,17 @@ class RecentSeeds:
         state = inputs.annotations.stat()
         stamp = (inputs.annotations, state.st_size, state.st_mtime_ns)
         key = (*stamp, plan.key_frames, inputs.ignore_labels)
-        if self._seeds is not None and key == self._key:
-            return self._seeds
-        self._seeds = None  # let go of the old ones first
-        seeds = read_seeds(inputs.annotations, inputs.limits, plan.key_frames, inputs.ignore_labels)
-        held = sum(shape.mask.runs.nbytes for shapes in seeds.values() for shape in shapes)
-        if held <= self._most_bytes:
-            self._key, self._seeds = key, seeds
-        return seeds
+        with self._lock:
+            if self._seeds is not None and key == self._key:
+                return self._seeds
+            self._seeds = None  # let go of the old ones first
+            seeds = read_seeds(
+                inputs.annotations, inputs.limits, plan.key_frames, inputs.ignore_labels
+            )
+            held = sum(shape.mask.runs.nbytes for shapes in seeds.values() for shape in shapes)
+            if held <= self._most_bytes:
+                self._key, self._seeds = key, seeds
+            return seeds
 
 
 def paint_seeds(
