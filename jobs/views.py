@@ -116,6 +116,8 @@ class RunOptions:
     engine is made), and which frames stay when it is full.
     `refine`: where both passes of a fused span doubt an object, the segmenter, which then is not
     "builtin", looks at the frame again.
+    `stop_at_divergence`: in (0, 1]: from the first frame whose divergence reaches it an object's
+    masks are left out, as far as that pass goes; 0: never.
     """
 
     mode: Mode = Mode.INITIAL
@@ -134,6 +136,7 @@ class RunOptions:
     memory_gap: int = 0
     memory_keeps: MemoryKeeps = MemoryKeeps.KEY_FRAMES
     refine: bool = False
+    stop_at_divergence: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -311,7 +314,7 @@ class GrowthView:
     `human_frames`: key frames. `labelled_frames`: frames with a mask whose label is not ignored,
     key frames among them. `ratio`: labelled frames for each human frame. `expected_iou`: the mean
     of 1 - divergence over the frames and objects that the run computed, in [0, 1]; None where it
-    computed none. It is not calibrated: how close it comes to a true IoU is not yet measured.
+    computed none.
     """
 
     run: int
@@ -322,10 +325,44 @@ class GrowthView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NextFrameView:
+    """The frame whose correction is expected to repair most of the published result of `run`.
+
+    `object`, `label`: what is most in doubt there, `score`: its divergence in [0, 1], `why`: what
+    speaks most against it, as a name, `reason`: the same in words. `repairs`: expected IoU gained,
+    summed over all masks (1.0: one mask that was all wrong becomes right). `iou_gain`: by how much
+    the mean IoU of the computed masks is expected to rise.
+    """
+
+    run: int
+    frame: int
+    object: int
+    label: str
+    score: float
+    why: str
+    reason: str
+    repairs: float
+    iou_gain: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOutView:
+    """Frames on which an object was not written, since its divergence had reached the limit.
+
+    `frames`: such as "31-59,80".
+    """
+
+    object: int
+    label: str
+    frames: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobDetail:
     """One job with its history: revisions and runs newest first, the log oldest first.
 
-    `growth`: of the newest published result; None before there is one.
+    `growth`, `next_frame`, `left_out`: of the newest published result; None and empty before there
+    is one.
     """
 
     job: JobView
@@ -333,6 +370,8 @@ class JobDetail:
     runs: tuple[RunView, ...]
     log: tuple[EventView, ...]
     growth: GrowthView | None = None
+    next_frame: NextFrameView | None = None
+    left_out: tuple[LeftOutView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,7 +33,10 @@ from worker.follow import follow
 from worker.objects import Objects, Seed, named_alike
 from worker.pipeline import STAGES
 from worker.report import DivergenceLog, Report, SpanTime
-from worker.spanfile import SpanFile
+from worker.spanfile import FrameRecord, ObjectMask, SpanFile
+from worker.stops import Stops
+
+GONE = "gone"  # why an object without a mask is in doubt
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,8 @@ def assemble(
             sequence = tuple(sorted(images.images))
         drawings = stack.enter_context(Drawings(inputs, plan, export, sequence))
         log = stack.enter_context(DivergenceLog())
-        builder = _Builder(plan, meta, span_files, drawings, sequence, log)
+        limit = inputs.options.stop_at_divergence
+        builder = _Builder(plan, meta, span_files, drawings, sequence, log, limit)
         draft = stack.enter_context(temporary_name(out))
         lineage = Lineage.behind(export.others(), builder.objects.largest, meta.frames)
         note = {"key_frames": format_frames(plan.key_frames, meta.step), **lineage.note()}
@@ -135,6 +139,8 @@ def assemble(
             learning_seconds=round(learning_seconds, 3),
             growth=log.growth(len(plan.key_frames), builder.labelled),
             notices=list(notices),
+            next_frame=log.next_frame(plan.key_frames),
+            left_out=log.left_out(meta.step),
             stages={stage: round(times[stage], 3) for stage in STAGES},
             spans=[_span_time(span, span_files[span.ordinal]) for span in plan.spans],
         )
@@ -156,7 +162,10 @@ class _Builder:
         drawings: Drawings,
         sequence: Sequence[int],
         log: DivergenceLog,
+        limit: float,
     ) -> None:
+        """`limit`: divergence from which on masks are left out, 0: none are."""
+        self._limit = limit
         self._plan = plan
         self._meta = meta
         self._drawings = drawings
@@ -233,7 +242,7 @@ class _Builder:
         }
         made = []
         for each in filled or []:
-            if self._stays(each, renewal):
+            if self._stay(each.seeds, renewal):
                 continue
             # No pixel belongs to two objects, and what stays was there first.
             mask = without(each.shape.mask, taken)
@@ -256,47 +265,69 @@ class _Builder:
             if kept is None or was in kept
         ]
 
-    def _stays(self, made: Made, renewal: Renewal) -> bool:
+    def _stay(self, seeds: Sequence[Seed], renewal: Renewal) -> bool:
         """Whether all that a pass knows of an object stays as it was, so that it is not needed."""
-        return all(self._known.get(seed, 0) in renewal.kept for seed in made.seeds)
+        return all(self._known.get(seed, 0) in renewal.kept for seed in seeds)
 
     def _noted(self, made: list[Made]) -> list[Made]:
+        """Note how sure each mask is; returns those that are written."""
         for each in made:
             self._log.add(
                 each.shape.frame,
                 each.number,
                 each.shape.label,
-                each.score,
-                refined=each.refined,
+                each.item.score,
+                each.item.why,
+                refined=each.item.refined,
+                left_out=each.left_out,
             )
-        return made
+        return [each for each in made if not each.left_out]
 
     def _computed(self) -> Iterator[tuple[int, list[Made]]]:
         """Every computed frame, ascending, and its masks."""
-        for file in self._files:
+        for span, file in zip(self._plan.spans, self._files, strict=True):
             groups = _groups(file)
             with file:
+                stops = Stops(span, file, self._limit)
                 for frame in sorted(file.frames):
                     made = []
-                    wanted = self._plan.fills(frame)
-                    for item in file.read(frame).masks if wanted else ():
+                    record = file.read(frame) if self._plan.fills(frame) else None
+                    for item in record.masks if record is not None else ():
                         seeds = groups[item.number]
                         number = self.objects.number(seeds[0])
                         model = self.objects.shown(number).nearest(frame)
                         shape = replace(model, frame=frame, mask=item.mask, source=AUTO)
-                        made.append(Made(shape, number, item.score, item.refined, seeds))
+                        stopped = stops.holds(item.number, frame)
+                        made.append(Made(shape, number, item, seeds, stopped))
+                    if record is not None:
+                        self._note_gone(record, groups)
                     yield frame, made
+
+    def _note_gone(self, record: FrameRecord, groups: Mapping[int, Sequence[Seed]]) -> None:
+        renewals = self._plan.renewals
+        renewal = None if renewals is None else within(renewals, record.frame)
+        for item in record.gone:
+            seeds = groups[item.number]
+            if renewal is not None and self._stay(seeds, renewal):
+                continue
+            number = self.objects.number(seeds[0])
+            label = self.objects.shown(number).nearest(record.frame).label
+            self._log.add(record.frame, number, label, item.score, GONE, gone=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A mask that a pass made. `number`: of its object; `seeds`: what the pass knew of that."""
+    """A mask that a pass made. `number`: of its object; `seeds`: what the pass knew of that.
+
+    `item`: what the span's file says of it; `left_out`: whether it is not written, since the run
+    stops at divergence.
+    """
 
     shape: MaskShape
     number: int
-    score: float
-    refined: bool
+    item: ObjectMask
     seeds: Sequence[Seed]
+    left_out: bool
 
 
 def _complete(span: SpanPlan, path: Path) -> SpanFile:

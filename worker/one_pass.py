@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from jobs.spans import Passes
-from tracker.divergence import score
-from tracker.protocol import LabelMap, Step
+from tracker.divergence import Floats
+from tracker.protocol import Image, Step
 from worker.attempts import Kind
+from worker.judge import NOTHING
 from worker.pipeline import Behind
 from worker.span_job import SpanJob
-from worker.spanfile import SpanWriter, anchor_line, frame_line
+from worker.spanfile import SpanFile, SpanWriter, anchor_line, frame_line, gone_of
+from worker.trail import Trail
 
 
 def fill_by_one_pass(job: SpanJob) -> bool:
@@ -21,13 +23,13 @@ def fill_by_one_pass(job: SpanJob) -> bool:
         job.report(visited, len(order))
         if visited == len(order):
             return True
-        previous = job.labels_at(done, order[visited - 1] if visited else start)
+        last = order[visited - 1] if visited else start
         with SpanWriter(job.attempt.path(Kind.FINAL)) as writer, Behind() as behind:
             if writer.empty:
                 writer.write(job.header())
-            for frame, step in job.sweep(start, order, done, forward=forward).run(visited):
-                behind.do(_write, job, writer, frame, step, previous)
-                previous = step.labels
+            scribe = _Scribe(job, writer, done, last)
+            for frame, image, step in job.sweep(start, order, done, forward=forward).run(visited):
+                behind.do(scribe.write, frame, image, step)
                 visited += 1
                 job.report(visited, len(order))
                 if visited < len(order) and job.should_stop():
@@ -35,16 +37,48 @@ def fill_by_one_pass(job: SpanJob) -> bool:
     return visited == len(order)
 
 
-def _write(job: SpanJob, writer: SpanWriter, frame: int, step: Step, previous: LabelMap) -> None:
-    with job.clock.busy("encode"):
-        numbers = job.numbering.numbers.get(frame)
-        if job.computed(frame):
-            doubt = score(step, previous=previous)
-            line = frame_line(
-                frame, job.without_drawn(frame, step.labels), numbers=numbers, scores=doubt
-            )
-        else:
+class _Scribe:
+    """Runs behind the pass: judges its frames one after the other and writes them down."""
+
+    def __init__(self, job: SpanJob, writer: SpanWriter, done: SpanFile, last: int) -> None:
+        """`last`: the frame that the pass goes on from, of which `done` tells."""
+        self._job = job
+        self._writer = writer
+        self._judge = job.judge()
+        self._trail = Trail(job, done, last)
+        self._gone: Floats = gone_of(done.read(last)) if last in done else NOTHING
+
+    def write(self, frame: int, image: Image, step: Step) -> None:
+        """Judge and write the next frame."""
+        job = self._job
+        with job.clock.busy("encode"):
+            line = self._line(frame, image, step)
+        with job.clock.busy("write"):
+            self._writer.write(line)
+
+    def _line(self, frame: int, image: Image, step: Step) -> bytes:
+        job = self._job
+        numbers, met = job.numbering.numbers.get(frame), job.numbering.met.get(frame)
+        if not job.computed(frame):
             assert numbers is not None
-            line = anchor_line(frame, numbers)
-    with job.clock.busy("write"):
-        writer.write(line)
+            return anchor_line(frame, numbers, met)
+        previous = self._trail.previous
+        strayed = self._trail.go_on(frame, step)
+        verdict = self._judge.single(
+            frame,
+            image,
+            step,
+            previous,
+            strayed=strayed,
+            gone=self._gone,
+            forward=job.span.direction is Passes.FORWARD,
+        )
+        self._gone = verdict.gone
+        return frame_line(
+            frame,
+            job.without_drawn(frame, step.labels),
+            numbers=numbers,
+            met=met,
+            verdict=verdict,
+            strayed=strayed,
+        )

@@ -19,15 +19,15 @@ from tracker.engines import Power
 from tracker.protocol import Image, LabelMap, Step
 from tracker.segmenters.protocol import Mask, Segmenter
 
-FLAGGED = 0.5  # divergence from which on an object is looked at again
+FLAGGED = 0.5  # doubt of a frame from which on an object is looked at again
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decision:
     """What the passes together say of a frame.
 
-    `agreement`, `doubt`: float32 (N,), entry i for object i + 1: the IoU of the passes, and the
-    divergence. `refined`: the objects whose masks come from the segmenter.
+    `agreement`, `doubt`: float32 (N,), entry i for object i + 1: the IoU of the passes, and what
+    this frame alone gives to doubt (`tracker.divergence.doubt`). `refined`: the objects whose masks come from the segmenter.
     """
 
     step: Step
@@ -37,7 +37,7 @@ class Decision:
 
 
 Decide = Callable[[Step, Step], Decision]
-"""Fuses a forward and a backward step of a frame, and scores the result."""
+"""Fuses a forward and a backward step of a frame, and doubts the result."""
 
 
 class Refiner:
@@ -65,7 +65,7 @@ class Refiner:
         """`decided`, or what it becomes with the masks of doubtful objects segmented anew.
 
         `decided`: what `decide(forward, backward)` gave. Objects are tried in turn, each beside
-        those that were taken before. One is taken if its passes then agree more and its divergence
+        those that were taken before. One is taken if its passes then agree more and its doubt
         falls, and that of no other object rises.
         """
         flagged = np.flatnonzero((decided.doubt >= FLAGGED) & (decided.agreement < 1)) + 1

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self, TypedDict
 
 from cvat_io.atomic import replacing
+from jobs.frames_text import format_frames
+from jobs.next_frame import FrameDoubt, joined, next_frame
 
 
 class SpanTime(TypedDict):
@@ -27,8 +29,8 @@ class Growth(TypedDict):
 
     `human_frames`: key frames. `labelled_frames`: frames of the result with a mask that is not
     ignored, key frames among them. `ratio`: labelled frames for each human frame. `expected_iou`:
-    the mean of 1 - divergence over computed frames and objects (those that have a mask), in [0, 1],
-    until it is calibrated; None where nothing was computed.
+    the mean of 1 - divergence over computed frames and objects, also over those that were there and
+    have no mask, in [0, 1]; None where nothing was computed.
     """
 
     human_frames: int
@@ -37,10 +39,32 @@ class Growth(TypedDict):
     expected_iou: float | None
 
 
-class Report(TypedDict):
-    """What REPORT.json holds, besides `divergence`: [{frame, object, score, label}].
+class NextFrame(TypedDict):
+    """The frame whose correction is expected to repair most, as `jobs.views.NextFrameView`."""
 
-    An entry of it has `refined` (true) too where a segmenter had a say in the mask.
+    frame: int
+    object: int
+    label: str
+    score: float
+    why: str
+    reason: str
+    repairs: float
+    iou_gain: float
+
+
+class LeftOut(TypedDict):
+    """Frames on which an object was not written, such as "31-59,80"."""
+
+    object: int
+    label: str
+    frames: str
+
+
+class Report(TypedDict):
+    """What REPORT.json holds, besides `divergence`: [{frame, object, score, label, why}].
+
+    An entry of it has `refined` (true) too where a segmenter had a say in the mask, `gone` (true)
+    where the object was there and has no mask, `left_out` (true) where its mask was not written.
 
     `width`, `height`: of a frame, in pixels; 0 where the export does not say. `frames_tracked` of
     the job's `frames_total` frames were computed, all others are as they were.
@@ -61,6 +85,8 @@ class Report(TypedDict):
     learning_seconds: float
     growth: Growth  # before the lists: `jobs.growth` reads only the beginning
     notices: list[str]
+    next_frame: NextFrame | None
+    left_out: list[LeftOut]
     stages: dict[str, float]
     spans: list[SpanTime]
 
@@ -73,21 +99,63 @@ class DivergenceLog:
         self._empty = True
         self._count = 0
         self._total = 0.0
+        self._frames: list[FrameDoubt] = []
+        self._left_out: dict[int, tuple[str, list[int]]] = {}
 
     def add(
-        self, frame: int, number: int, label: str, score: float, *, refined: bool = False
+        self,
+        frame: int,
+        number: int,
+        label: str,
+        score: float,
+        why: str,
+        *,
+        refined: bool = False,
+        gone: bool = False,
+        left_out: bool = False,
     ) -> None:
-        """Note the divergence of one object (global number) on one frame.
+        """Note the divergence of one object (global number) on one frame; frames ascend.
 
-        `refined`: whether a segmenter had a say in its mask.
+        `why`: what speaks most against its mask. `refined`: whether a segmenter had a say in it.
+        `gone`: whether it has none. `left_out`: whether it was not written.
         """
-        entry = {"frame": frame, "object": number, "score": score, "label": label}
-        if refined:
-            entry["refined"] = True
+        entry = {"frame": frame, "object": number, "score": score, "label": label, "why": why}
+        marks = {"refined": refined, "gone": gone, "left_out": left_out}
+        entry |= {mark: True for mark, holds in marks.items() if holds}
         self._file.write((b"\n" if self._empty else b",\n") + b"    " + _json(entry))
         self._empty = False
         self._count += 1
         self._total += score
+        if left_out:
+            self._left_out.setdefault(number, (label, []))[1].append(frame)
+        found = FrameDoubt(frame, 1, score, number, label, score, why)
+        if self._frames and self._frames[-1].frame == frame:
+            self._frames[-1] = joined(self._frames[-1], found)
+        else:
+            self._frames.append(found)
+
+    def next_frame(self, keys: Sequence[int]) -> NextFrame | None:
+        """The frame to correct next, of what was noted so far; `keys`: the key frames."""
+        found = next_frame(0, self._frames, keys)
+        if found is None:
+            return None
+        return NextFrame(
+            frame=found.frame,
+            object=found.object,
+            label=found.label,
+            score=found.score,
+            why=found.why,
+            reason=found.reason,
+            repairs=found.repairs,
+            iou_gain=found.iou_gain,
+        )
+
+    def left_out(self, step: int) -> list[LeftOut]:
+        """What was not written; `step`: of the job's frames."""
+        return [
+            LeftOut(object=number, label=label, frames=format_frames(frames, step))
+            for number, (label, frames) in sorted(self._left_out.items())
+        ]
 
     def growth(self, human_frames: int, labelled_frames: int) -> Growth:
         """What so many human frames became, with the expected IoU of what was noted so far."""

@@ -15,7 +15,7 @@ from cvat_io.reader import open_export
 from errors import InputError
 from jobs.plan import RunInputs, RunPlan
 from jobs.sheet import name_of
-from tracker.identity import match
+from tracker.identity import iou_table, match
 from tracker.protocol import LabelMap
 
 Seeds = Mapping[int, Sequence[MaskShape]]
@@ -114,6 +114,8 @@ class Numbering:
         self._kinds: dict[int, str] = {}
         self._names: dict[int, str] = {}
         self.numbers: dict[int, tuple[int, ...]] = {}
+        # How well the pass came to each anchor: IoU with the human's mask, by object number.
+        self.met: dict[int, dict[int, float]] = {}
 
     @property
     def count(self) -> int:
@@ -124,16 +126,21 @@ class Numbering:
         """Number the seeds of `anchor`, given what the pass predicts there."""
         shapes = self._seeds[anchor]
         found: Mapping[int, int] = {}
+        met: dict[int, float] = {}
         if predicted is not None and shapes:
             local = range(1, len(shapes) + 1)
+            drawn = paint_seeds(shapes, local, *self._size)
             found = match(
                 predicted,
-                paint_seeds(shapes, local, *self._size),
+                drawn,
                 predicted_kinds=self._kinds,
                 drawn_kinds={k: shape.label for k, shape in zip(local, shapes, strict=True)},
                 predicted_names=self._names,
                 drawn_names={k: name_of(shape) for k, shape in zip(local, shapes, strict=True)},
             )
+            table = iou_table(drawn, found.keys(), predicted, found.values())
+            ious = np.round(np.diag(table), 4).tolist()
+            met = dict(zip(found.values(), ious, strict=True))
         free = self.count
         numbers = []
         for k in range(1, len(shapes) + 1):
@@ -141,10 +148,11 @@ class Numbering:
                 free += 1
             numbers.append(found.get(k, free))
         _require_few(free, anchor)
-        self.restore(anchor, numbers)
+        self.restore(anchor, numbers, met)
 
-    def restore(self, anchor: int, numbers: Sequence[int]) -> None:
-        """Take the numbers that an earlier attempt gave."""
+    def restore(self, anchor: int, numbers: Sequence[int], met: Mapping[int, float]) -> None:
+        """Take the numbers that an earlier attempt gave, and how well it came there."""
+        self.met[anchor] = dict(met)
         self.numbers[anchor] = tuple(numbers)
         for number, shape in zip(numbers, self._seeds[anchor], strict=True):
             self._kinds.setdefault(number, shape.label)

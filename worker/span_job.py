@@ -10,6 +10,7 @@ import numpy as np
 from jobs.spans import SpanPlan
 from tracker.protocol import LabelMap, Propagator
 from worker.attempts import Attempt
+from worker.judge import Judge
 from worker.pipeline import SpanFrames, StageClock
 from worker.refine import Refiner
 from worker.seeds import Numbering, additions
@@ -34,6 +35,10 @@ class SpanJob:
     should_stop: Callable[[], bool]
     refiner: Refiner | None = None
 
+    def judge(self) -> Judge:
+        """A judge of the span's masks, who knows nothing yet."""
+        return Judge(self.numbering, self.frames.frames, self.frames.read)
+
     def forward_order(self) -> tuple[int, Sequence[int]]:
         """Where the forward pass starts, and the frames that it visits.
 
@@ -56,7 +61,7 @@ class SpanJob:
     def restore_numbers(self, file: SpanFile, start: int) -> None:
         """Take the numbers that are known already, and number the first anchor's seeds."""
         for anchor, numbers in file.numbers.items():
-            self.numbering.restore(anchor, numbers)
+            self.numbering.restore(anchor, numbers, file.met.get(anchor, {}))
         if start not in self.numbering.numbers:
             self.numbering.meet(start)
 

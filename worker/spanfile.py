@@ -6,11 +6,17 @@ crash and is ignored. Kinds of lines:
 - `{"span": 0, ..., "numbers": {"30": [1, 2, 5]}}`: the first line. `numbers` gives every seed of
   the key frames known so far, by its k, the number of its object.
 - `{"frame": 31, "masks": [{"object": 1, "left": .., "top": .., "width": .., "height": ..,
-  "rle": "..", "score": 0.1}], "confidence": [..]}`: one finished frame. `score` is the divergence
-  in final records, where `"refined": true` follows if a segmenter had a say in the mask;
-  `confidence` (by object number) stands in the records of a forward pass. On a key frame,
+  "rle": "..", "score": 0.1, "why": "split"}], "confidence": [..], "strayed": [..]}`: one finished
+  frame. `score` is the divergence in final records and `why` what speaks most against the mask;
+  `"refined": true` follows if a segmenter had a say in it. `"gone": [[2, 0.5, 0.9], ..]` stands
+  there too: number of an object that was there and has no mask, the doubt with which it vanished,
+  and its divergence. `confidence` (by object number) stands in the records of a forward pass,
+  `strayed` (too; `tracker.divergence.strayed`) in those of all passes. On a key frame,
   `"numbers": [..]` follows the frame, and `masks` are additions to what a human drew.
 - `{"anchor": 60, "numbers": [..]}`: a key frame that was met and is no frame of the span.
+
+Where a pass met a key frame, `"met": {"1": 0.93}` follows its numbers: the IoU of its masks with
+those that a human drew, by object number.
 """
 
 from __future__ import annotations
@@ -29,9 +35,10 @@ from numpy.typing import NDArray
 from cvat_io.masks import encode_labels, format_rle, paint, parse_rle
 from cvat_io.model import Mask
 from tracker.protocol import LabelMap
+from worker.judge import Verdict
 
 # Lines are long, and an index needs only their beginnings.
-_NUMBERS = rb'"numbers": (\[[0-9, ]*\])'
+_NUMBERS = rb'"numbers": (\[[0-9, ]*\])(?:, "met": (\{["0-9., :]*\}))?'
 _HEADER = re.compile(rb'\{"span": .*"numbers": (\{["0-9, :\[\]]*\})\}\n')
 _FRAME = re.compile(rb'\{"frame": ([0-9]+), (?:' + _NUMBERS + rb")?")
 _ANCHOR = re.compile(rb'\{"anchor": ([0-9]+), ' + _NUMBERS)
@@ -41,22 +48,39 @@ _ANCHOR = re.compile(rb'\{"anchor": ([0-9]+), ' + _NUMBERS)
 class ObjectMask:
     """One object on one frame. `score`: divergence in [0, 1]; 0 in the records of a pass.
 
-    `refined`: whether a segmenter had a say in the mask (`worker.refine`).
+    `why`: what speaks most against the mask, a name of `tracker.signs.Sign` in small letters; empty
+    in the records of a pass. `refined`: whether a segmenter had a say in it (`worker.refine`).
     """
 
     number: int
     mask: Mask
     score: float
+    why: str = ""
     refined: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GoneObject:
+    """An object that was there and has no mask. `unsure`: the doubt with which it vanished."""
+
+    number: int
+    unsure: float
+    score: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameRecord:
-    """What a file says of one frame; `masks` by ascending object number."""
+    """What a file says of one frame; `masks` and `gone` by ascending object number.
+
+    `confidence`, `strayed`: float32 (N,), entry i for object number i + 1; empty where the file
+    has none.
+    """
 
     frame: int
     masks: tuple[ObjectMask, ...]
     confidence: NDArray[np.float32]
+    strayed: NDArray[np.float32]
+    gone: tuple[GoneObject, ...]
 
     def labels(self, height: int, width: int) -> LabelMap:
         """The frame's label map (H, W)."""
@@ -71,14 +95,17 @@ def frame_line(
     labels: LabelMap,
     *,
     numbers: Sequence[int] | None = None,
-    scores: NDArray[np.float32] | None = None,
+    met: Mapping[int, float] | None = None,
+    verdict: Verdict | None = None,
     confidence: NDArray[np.float32] | None = None,
+    strayed: NDArray[np.float32] | None = None,
     refined: Collection[int] = (),
 ) -> bytes:
-    """The line of one frame. `scores`, `confidence`: (N,), entry i for object number i + 1.
+    """The line of one frame. `confidence`, `strayed`: (N,), entry i for object number i + 1.
 
-    `numbers`: on a key frame, the object numbers of its seeds. `refined`: numbers of the objects
-    in whose masks a segmenter had a say.
+    `numbers`: on a key frame, the object numbers of its seeds; `met`: how well the pass came there.
+    `verdict`: of a final record. `refined`: numbers of the objects in whose masks a segmenter had a
+    say.
     """
     masks: list[dict[str, Any]] = []
     for number, mask in encode_labels(labels).items():
@@ -90,23 +117,42 @@ def frame_line(
             "height": mask.height,
             "rle": format_rle(mask.runs),
         }
-        if scores is not None:
-            item["score"] = round(float(scores[number - 1]), 4)
+        if verdict is not None:
+            item["score"] = round(float(verdict.scores[number - 1]), 4)
+            item["why"] = verdict.reasons[number - 1].name.lower()
         if number in refined:
             item["refined"] = True
         masks.append(item)
     record: dict[str, Any] = {"frame": frame}
     if numbers is not None:
-        record["numbers"] = list(numbers)
+        record |= _numbered(numbers, met)
     record["masks"] = masks
     if confidence is not None:
         record["confidence"] = np.round(confidence.astype(np.float64), 4).tolist()
+    if strayed is not None:
+        record["strayed"] = np.round(strayed.astype(np.float64), 4).tolist()
+    if verdict is not None:
+        gone = [
+            [k + 1, round(float(verdict.gone[k]), 4), round(float(verdict.scores[k]), 4)]
+            for k in np.flatnonzero(verdict.gone).tolist()
+        ]
+        if gone:
+            record["gone"] = gone
     return _line(record)
 
 
-def anchor_line(frame: int, numbers: Sequence[int]) -> bytes:
-    """The line that gives a key frame's seeds their object numbers."""
-    return _line({"anchor": frame, "numbers": list(numbers)})
+def anchor_line(
+    frame: int, numbers: Sequence[int], met: Mapping[int, float] | None = None
+) -> bytes:
+    """The line that gives a key frame's seeds their object numbers; `met` as in `frame_line`."""
+    return _line({"anchor": frame, **_numbered(numbers, met)})
+
+
+def _numbered(numbers: Sequence[int], met: Mapping[int, float] | None) -> dict[str, Any]:
+    told: dict[str, Any] = {"numbers": list(numbers)}
+    if met:
+        told["met"] = {str(number): iou for number, iou in met.items()}
+    return told
 
 
 def header_line(facts: Mapping[str, Any], numbers: Mapping[int, Sequence[int]]) -> bytes:
@@ -127,6 +173,7 @@ class SpanFile:
         self._file: BinaryIO | None = None
         self._offsets: dict[int, int] = {}
         self.numbers: dict[int, tuple[int, ...]] = {}  # of seeds, by key frame
+        self.met: dict[int, dict[int, float]] = {}  # how well a pass came to a key frame
         self.end = 0  # bytes of whole lines
         if not path.exists():
             return
@@ -152,6 +199,8 @@ class SpanFile:
             found = _ANCHOR.match(line)
         if found and found[2]:
             self.numbers[int(found[1])] = tuple(json.loads(found[2]))
+            met = json.loads(found[3] or b"{}")
+            self.met[int(found[1])] = {int(number): iou for number, iou in met.items()}
         return found is not None
 
     @property
@@ -178,6 +227,8 @@ class SpanFile:
             frame=record["frame"],
             masks=tuple(_object_mask(item) for item in record["masks"]),
             confidence=np.array(record.get("confidence", ()), dtype=np.float32),
+            strayed=np.array(record.get("strayed", ()), dtype=np.float32),
+            gone=tuple(GoneObject(*each) for each in record.get("gone", ())),
         )
 
     def close(self) -> None:
@@ -217,6 +268,14 @@ class SpanWriter:
             self._file.close()
 
 
+def gone_of(record: FrameRecord) -> NDArray[np.float32]:
+    """What a record says of the objects that are gone, as `worker.judge.Verdict` has it."""
+    found = np.zeros(max((each.number for each in record.gone), default=0), dtype=np.float32)
+    for each in record.gone:
+        found[each.number - 1] = each.unsure
+    return found
+
+
 def copy_prefix(source: Path, target: Path, size: int) -> None:
     """Make `target` the first `size` bytes of `source` (cut in place when they are the same)."""
     if source == target:
@@ -234,4 +293,10 @@ def _object_mask(item: Mapping[str, Any]) -> ObjectMask:
     width, height = item["width"], item["height"]
     runs = parse_rle(item["rle"], width * height)
     mask = Mask(item["left"], item["top"], width, height, runs)
-    return ObjectMask(item["object"], mask, item.get("score", 0.0), item.get("refined", False))
+    return ObjectMask(
+        number=item["object"],
+        mask=mask,
+        score=item.get("score", 0.0),
+        why=item.get("why", ""),
+        refined=item.get("refined", False),
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
-from tracker.protocol import LabelMap, Propagator, Step
+from tracker.protocol import Image, LabelMap, Propagator, Step
 from worker.pipeline import SpanFrames, StageClock
 
 Crossing = Callable[[int, LabelMap], LabelMap]
@@ -31,8 +31,10 @@ class Sweep:
     restart: Callable[[int], LabelMap]
     should_stop: Callable[[], bool]
 
-    def run(self, done: int) -> Generator[tuple[int, Step], None, None]:
-        """Go on after the first `done` frames of `order`; yields each further frame and its step.
+    def run(self, done: int) -> Generator[tuple[int, Image, Step], None, None]:
+        """Go on after the first `done` frames of `order`; yields each further one as it was found.
+
+        That is its number, its image and its step.
 
         Ends early when it is told to stop before it could go on.
 
@@ -65,6 +67,6 @@ class Sweep:
                     if frame in self.anchors:
                         step = Step(self.cross(frame, step.labels), step.confidence)
                         propagator.start(image, step.labels)
-                yield frame, step
+                yield frame, image, step
         finally:
             images.close()

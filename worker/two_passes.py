@@ -12,14 +12,16 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.divergence import score
+from tracker.divergence import Floats, between, doubt
 from tracker.fusion import fuse
-from tracker.protocol import LabelMap, Step
+from tracker.protocol import Image, LabelMap, Step
 from worker.attempts import Kind
+from worker.judge import NOTHING
 from worker.pipeline import Behind
 from worker.refine import Decision
 from worker.span_job import SpanJob
-from worker.spanfile import SpanFile, SpanWriter, anchor_line, frame_line
+from worker.spanfile import SpanFile, SpanWriter, anchor_line, frame_line, gone_of
+from worker.trail import Trail
 
 
 def fill_by_two_passes(job: SpanJob) -> bool:
@@ -41,6 +43,8 @@ def _forward(job: SpanJob, done: SpanFile, order: Sequence[int], visits: int) ->
     job.restore_numbers(done, start)
     visited = job.visited(done, order)
     job.report(visited, visits)
+    if visited == len(order):
+        return True
     with (
         done,
         SpanWriter(job.attempt.path(Kind.FORWARD)) as writer,
@@ -48,8 +52,9 @@ def _forward(job: SpanJob, done: SpanFile, order: Sequence[int], visits: int) ->
     ):
         if writer.empty:
             writer.write(job.header())
-        for frame, step in job.sweep(start, order, done, forward=True).run(visited):
-            behind.do(_write_forward, job, writer, frame, step)
+        trail = Trail(job, done, order[visited - 1] if visited else start)
+        for frame, _, step in job.sweep(start, order, done, forward=True).run(visited):
+            behind.do(_write_forward, job, writer, trail, frame, step)
             visited += 1
             job.report(visited, visits)
             if job.should_stop():
@@ -57,15 +62,23 @@ def _forward(job: SpanJob, done: SpanFile, order: Sequence[int], visits: int) ->
     return visited == len(order)
 
 
-def _write_forward(job: SpanJob, writer: SpanWriter, frame: int, step: Step) -> None:
+def _write_forward(job: SpanJob, writer: SpanWriter, trail: Trail, frame: int, step: Step) -> None:
     with job.clock.busy("encode"):
-        numbers = job.numbering.numbers.get(frame)
+        numbers, met = job.numbering.numbers.get(frame), job.numbering.met.get(frame)
+        strayed = trail.go_on(frame, step)
         if job.computed(frame):
             labels = job.without_drawn(frame, step.labels)
-            line = frame_line(frame, labels, numbers=numbers, confidence=step.confidence)
+            line = frame_line(
+                frame,
+                labels,
+                numbers=numbers,
+                met=met,
+                confidence=step.confidence,
+                strayed=strayed,
+            )
         else:
             assert numbers is not None
-            line = anchor_line(frame, numbers)
+            line = anchor_line(frame, numbers, met)
     with job.clock.busy("write"):
         writer.write(line)
 
@@ -103,15 +116,17 @@ def _backward(
                 writer.write(job.header())
         last = final_order[written - 1] if written else start
         previous = job.labels_at(final, last) if written or not tail else None
-        fuser = _Fuser(job, forward, final_writer, backward_writer, previous)
+        gone = gone_of(final.read(last)) if written else NOTHING
+        trail = Trail(job, backward, order[visited - 1] if visited else start)
+        fuser = _Fuser(job, forward, final_writer, backward_writer, previous, gone, trail)
         for frame in tail[written:]:
-            behind.do(fuser.write, frame, None)
+            behind.do(fuser.write, frame, job.frames.read(frame), None)
             written += 1
             job.report(before + written, visits)
             if job.should_stop():
                 return False
-        for frame, step in job.sweep(start, order, backward, forward=False).run(visited):
-            behind.do(fuser.write, frame, step)
+        for frame, image, step in job.sweep(start, order, backward, forward=False).run(visited):
+            behind.do(fuser.write, frame, image, step)
             written += 1
             job.report(before + written, visits)
             if written < len(final_order) and job.should_stop():
@@ -129,8 +144,16 @@ class _Fuser:
         final_writer: SpanWriter,
         backward_writer: SpanWriter,
         previous: LabelMap | None,
+        gone: Floats,
+        trail: Trail,
     ) -> None:
+        """`previous`, `gone`: labels of the frame before in the final file (None: there is none),
+        and objects that were gone there; `trail`: of the backward pass.
+        """
         self._job = job
+        self._judge = job.judge()
+        self._gone = gone
+        self._trail = trail
         self._forward = forward
         self._final_writer = final_writer
         self._backward_writer = backward_writer
@@ -143,22 +166,24 @@ class _Fuser:
         for anchor in job.span.anchors:
             self._last[_entries(job, anchor)] = anchor
 
-    def write(self, frame: int, backward: Step | None) -> None:
+    def write(self, frame: int, image: Image, backward: Step | None) -> None:
         """Decide one frame; `backward` is None where that pass has not begun yet."""
         job = self._job
+        strayed = NOTHING
         with job.clock.busy("encode"):
             line = b""
             if backward is not None:
+                strayed = self._trail.go_on(frame, backward)
                 backward = Step(job.without_drawn(frame, backward.labels), backward.confidence)
-                line = frame_line(frame, backward.labels)
+                line = frame_line(frame, backward.labels, strayed=strayed)
         with job.clock.busy("write"):
             self._backward_writer.write(line)
         with job.clock.busy("encode"):
-            line = self._decide(frame, backward)
+            line = self._decide(frame, image, backward, strayed)
         with job.clock.busy("write"):
             self._final_writer.write(line)
 
-    def _decide(self, frame: int, backward: Step | None) -> bytes:
+    def _decide(self, frame: int, image: Image, backward: Step | None, strayed: Floats) -> bytes:
         job = self._job
         in_forward, in_backward = self._first < frame, self._last > frame
         drawn = job.numbering.numbers.get(frame)
@@ -174,29 +199,38 @@ class _Fuser:
                 in_forward=in_forward,
                 in_backward=in_backward,
             )
-            doubt = score(fused, previous=previous, agreement=agreement)
-            return Decision(fused, agreement, doubt)
+            unsure = doubt(fused, previous=previous, agreement=agreement)
+            return Decision(fused, agreement, unsure)
 
-        forward = self._forward_step(frame)
+        forward, strayed_forward = self._forward_step(frame)
         backward = self._nothing() if backward is None else backward
         decided = decide(forward, backward)
         if job.refiner is not None:
             decided = job.refiner.better(frame, forward, backward, decided, decide)
         labels = decided.step.labels
-        self._previous = labels
+        verdict = self._judge.fused(
+            frame,
+            image,
+            decided.step,
+            labels if previous is None else previous,
+            agreement=decided.agreement,
+            strayed=between(strayed_forward, strayed, weight, len(in_forward)),
+            gone=self._gone,
+        )
+        self._previous, self._gone = labels, verdict.gone
         if drawn is not None:
             self._previous = job.numbering.drawn(frame)
             np.copyto(self._previous, labels, where=self._previous == 0)
-        return frame_line(
-            frame, labels, numbers=drawn, scores=decided.doubt, refined=decided.refined
-        )
+        return frame_line(frame, labels, numbers=drawn, verdict=verdict, refined=decided.refined)
 
-    def _forward_step(self, frame: int) -> Step:
+    def _forward_step(self, frame: int) -> tuple[Step, Floats]:
+        """What the forward pass found, and how far it had strayed."""
         if frame not in self._forward:  # before the first anchor
-            return self._nothing()
+            return self._nothing(), NOTHING
         record = self._forward.read(frame)
         frames = self._job.frames
-        return Step(record.labels(frames.height, frames.width), record.confidence)
+        step = Step(record.labels(frames.height, frames.width), record.confidence)
+        return step, record.strayed
 
     def _nothing(self) -> Step:
         frames = self._job.frames

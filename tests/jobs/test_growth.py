@@ -14,11 +14,12 @@ from worker.report import DivergenceLog, Report
 def write(path: Path, *scores: float, human: int = 2, labelled: int = 7) -> None:
     with DivergenceLog() as log:
         for number, score in enumerate(scores):
-            log.add(number, 1, "car", score)
+            log.add(number, 1, "car", score, "unsure")
         facts = Report(
             engine="flow", device="cpu", width=64, height=48, frames_total=9, frames_tracked=5,
             objects=1, seconds=1.0, frames_per_second=5.0, learning_seconds=0.0,
-            growth=log.growth(human, labelled), stages={}, spans=[],
+            growth=log.growth(human, labelled), notices=[],
+            next_frame=log.next_frame([0]), left_out=log.left_out(1), stages={}, spans=[],
         )  # fmt: skip
         log.write_report(path, facts)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from demo.clip import make_clip
-from tracker.divergence import score
+from tracker import divergence
 from tracker.engines import make
 from tracker.protocol import Step
 
@@ -21,7 +21,9 @@ def block(size: int) -> np.ndarray:
 
 
 def doubt(labels: np.ndarray, confidence: float, **more: np.ndarray) -> float:
-    return float(score(Step(labels, np.array([confidence], dtype=np.float32)), **more)[0])
+    return float(
+        divergence.doubt(Step(labels, np.array([confidence], dtype=np.float32)), **more)[0]
+    )
 
 
 def test_each_reason_to_doubt_raises_the_score() -> None:
@@ -53,7 +55,7 @@ def test_passes_that_contradict_are_in_doubt_whether_the_object_is_there_or_not(
 def test_the_score_is_always_in_range(
     now: np.ndarray, before: np.ndarray, confidence: np.ndarray, agreement: np.ndarray
 ) -> None:
-    found = score(Step(now, confidence), previous=before, agreement=agreement)
+    found = divergence.doubt(Step(now, confidence), previous=before, agreement=agreement)
     assert found.dtype == np.float32
     assert found.shape == (3,)
     assert ((found >= 0) & (found <= 1)).all()
@@ -69,6 +71,6 @@ def test_frames_after_a_cut_rank_above_frames_before_it() -> None:
     scores, previous = [], first[1]
     for image in [*film[1:], *other[1:]]:
         found = propagator.step(image)
-        scores.append(score(found, previous=previous).max())
+        scores.append(divergence.doubt(found, previous=previous).max())
         previous = found.labels
     assert max(scores[:5]) < scores[5]

@@ -28,7 +28,7 @@ from tests.helpers.segmenter import BrightSegmenter
 from tests.worker import spans
 from tests.worker.loops import a_loop, running, wait_for
 from tracker import segmenters
-from tracker.divergence import score
+from tracker.divergence import doubt
 from tracker.fusion import fuse
 from tracker.protocol import LabelMap, Step
 from tracker.segmenters.protocol import Segmenter
@@ -195,7 +195,7 @@ def test_the_report_says_which_masks_were_refined_and_the_result_keeps_key_frame
 def decide(one: Step, other: Step, previous: LabelMap) -> Decision:
     known = np.ones(len(one.confidence), dtype=np.bool_)
     step, agreement = fuse(one, other, weight_forward=0.5, in_forward=known, in_backward=known)
-    return Decision(step, agreement, score(step, previous=previous, agreement=agreement))
+    return Decision(step, agreement, doubt(step, previous=previous, agreement=agreement))
 
 
 def stepped(*squares: tuple[int, int, int, int]) -> Step:

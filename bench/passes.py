@@ -1,0 +1,148 @@
+"""Single passes over clips, kept on disk: what `bench.divergence` and `bench.annotate` put together.
+
+A pass of an engine that does not learn depends on the key frame that it starts from alone, so it is
+computed once for all sets of key frames; one of an engine that learns depends on all of them.
+The propagators are those of the product, and so are fusion and scores; nothing is written as an
+export in between, which would cost more than `flow` does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Picture
+
+from bench.clips import ONE, Footage
+from tracker import engines
+from tracker.protocol import Example, Image, LabelMap, Propagator, Step
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """One pass. `order`: the frames that it visits, of which `steps` says what was found."""
+
+    start: int
+    order: tuple[int, ...]
+    steps: dict[int, Step]
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A clip with its images and human masks as the engines take them."""
+
+    footage: Footage
+    _images: dict[int, Image] = field(default_factory=dict)
+
+    @property
+    def length(self) -> int:
+        """How many frames there are."""
+        return len(self.footage.images)
+
+    @property
+    def drawn(self) -> tuple[int, ...]:
+        """The frames of which there is a human mask."""
+        return tuple(i for i, mask in enumerate(self.footage.masks) if mask is not None)
+
+    def image(self, index: int) -> Image:
+        """RGB uint8 (H, W, 3)."""
+        if index not in self._images:
+            with Picture.open(self.footage.images[index]) as picture:
+                self._images[index] = np.array(picture.convert("RGB"))
+        return self._images[index]
+
+    def labels(self, index: int) -> LabelMap:
+        """The human masks of a frame that has some, (H, W)."""
+        drawn = self.footage.labels(index)
+        assert drawn is not None
+        return np.where(drawn == ONE, 1, drawn).astype(np.uint16)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """Which engine, and what its figures depend on. `cache`: the folder of what it computed."""
+
+    name: str
+    cache: Path
+    seed: int = 0
+    threads: int = 1
+
+    @property
+    def learns(self) -> bool:
+        """Whether a pass depends on all key frames of its run."""
+        return engines.resolve(self.name).learns
+
+    def walk(self, clip: Clip, keys: Sequence[int], key: int, end: int) -> Walk:
+        """The pass from `key` to frame `end`, of a run with human masks on `keys`."""
+        way = 1 if end > key else -1
+        order = tuple(range(key + way, end + way, way)) if end != key else ()
+        folder = self._folder(clip, keys if self.learns else ())
+        file = folder / f"{key}{'+' if way > 0 else '-'}.npz"
+        known = _load(file) if file.exists() else {}
+        if not known.keys() >= set(order):
+            self._extend(clip, keys, key, order, file, known)
+            _load.cache_clear()
+            known = _load(file)
+        return Walk(key, order, {frame: known[frame] for frame in order})
+
+    def _folder(self, clip: Clip, keys: Sequence[int]) -> Path:
+        name = clip.footage.name
+        told = hashlib.sha256(repr((clip.length, tuple(keys), self.seed)).encode()).hexdigest()[:16]
+        folder = self.cache / self.name / f"{name}-{told}"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def _extend(
+        self,
+        clip: Clip,
+        keys: Sequence[int],
+        key: int,
+        order: Sequence[int],
+        file: Path,
+        known: Mapping[int, Step],
+    ) -> None:
+        """Go on with a pass behind what is `known` of it, to the end of `order`."""
+        steps = dict(known)
+        propagator = self._propagator(clip, keys, file.parent)
+        propagator.start(clip.image(key), clip.labels(key))
+        done = [frame for frame in order if frame in steps]
+        for frame in done if propagator.replays else done[-1:]:
+            propagator.remember(clip.image(frame), steps[frame].labels)
+        for frame in order[len(done) :]:
+            steps[frame] = propagator.step(clip.image(frame))
+        part = file.with_suffix(".part.npz")
+        np.savez_compressed(
+            part,
+            order=np.array(list(steps), dtype=np.int64),
+            labels=np.array([step.labels for step in steps.values()]).astype(np.uint8),
+            confidence=np.array([step.confidence for step in steps.values()], dtype=np.float32),
+        )
+        part.replace(file)
+
+    def _propagator(self, clip: Clip, keys: Sequence[int], folder: Path) -> Propagator:
+        learned = None
+        if self.learns:
+            file = folder / "learned.bin"
+            if not file.exists():
+                examples = [Example(clip.image(key), clip.labels(key)) for key in keys]
+                found = engines.learn(self.name, examples, seed=self.seed, threads=self.threads)
+                assert found is not None  # nobody stops it
+                file.write_bytes(found)
+            learned = file.read_bytes()
+        return engines.make(self.name, seed=self.seed, threads=self.threads, learned=learned)
+
+
+@lru_cache(maxsize=8)
+def _load(file: Path) -> dict[int, Step]:
+    with np.load(file) as data:
+        order: NDArray[np.int64] = data["order"]
+        labels, confidence = data["labels"], np.round(data["confidence"], 4)
+        return {
+            int(frame): Step(labels[i].astype(np.uint16), confidence[i])
+            for i, frame in enumerate(order)
+        }
