@@ -328,6 +328,14 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         "be one with published weights",
     )
     parser.add_argument(
+        "--stop-at-divergence",
+        type=_share,
+        default=0.0,
+        metavar="X",
+        help="0 to 1: leave an object out from the first frame on whose divergence (expected 1 - "
+        "IoU) reaches X, up to the next key frame (default: 0, never)",
+    )
+    parser.add_argument(
         "--memory-frames",
         type=_whole(MOST_MEMORY),
         default=0,
@@ -355,6 +363,19 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="of the random numbers that an engine draws while it learns (default: 0)",
     )
+
+
+def _share(text: str) -> float:
+    """A number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(
+            f"{one_line(text, 40)!r} cannot be used: give a number from 0 to 1"
+        )
+    return value
 
 
 def _whole(most: int, least: int = 0) -> Callable[[str], int]:

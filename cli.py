@@ -136,6 +136,17 @@ def _track(options: argparse.Namespace, settings: Settings) -> int:
         f"frames ({growth['ratio']:.1f} times as many)"
         + ("." if expected is None else f", expected IoU {expected:.2f}.")
     )
+    for each in report["left_out"]:
+        say(
+            f"Left out: {each['label']} (object {each['object']}) on {each['frames']}, where "
+            f"divergence reached {options.stop_at_divergence:g}."
+        )
+    if (found := report["next_frame"]) is not None:
+        say(
+            f"Next frame to correct: {found['frame']}, {found['label']} (object "
+            f"{found['object']}): {found['reason']}; expected to repair {found['repairs']:.1f} "
+            f"masks (mean IoU +{found['iou_gain']:.2f})."
+        )
     return DONE
 
 

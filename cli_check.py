@@ -33,6 +33,7 @@ def run_options(options: argparse.Namespace, settings: Settings) -> RunOptions:
         memory_gap=options.memory_gap,
         memory_keeps=MemoryKeeps(options.memory_keeps),
         refine=options.refine,
+        stop_at_divergence=options.stop_at_divergence,
     )
 
 

@@ -1,15 +1,16 @@
-"""A simulated annotator: how many key frames it takes to reach a quality: `python -m bench.annotate`.
+"""A simulated annotator, and how many key frames it needs: `python -m bench.annotate`.
 
 It draws frame 0, has the clip filled, and then draws one frame after the other, each time with its
-true masks, and has it filled again. Which frame comes next is said by `jobs.next_frame` (suggested),
-or the frames lie every N-th (equal: for each number of key frames all of them are placed anew), or
-they are drawn by lot (random). J&F is the mean over all frames after the first that have true masks,
-those that were drawn included, as they are in the result.
+true masks, and has it filled again. Which frame comes next is said by `jobs.next_frame`
+(suggested), or key frames lie every N-th (equal: for each number of key frames all of them are
+placed anew), or they are drawn by lot (random). J&F is the mean over all frames after the first
+that have true masks, those that were drawn included, as they are in the result.
 
 *Key frames for the same J&F*: for each clip and each number K of 2 and more, the fewest suggested
 key frames that reach the J&F of K equally spaced ones, divided by K; where --most do not reach it,
 one more than --most counts. Only what lies between a new key frame and its neighbours is computed
-anew where the engine does not learn. Passes are kept in --cache: a run that was broken off goes on.
+anew where the engine does not learn. Passes are kept in --cache and clips that are done in --json:
+a run that was broken off goes on.
 """
 
 from __future__ import annotations
@@ -90,13 +91,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print("python -m bench.annotate", shlex.join(given), flush=True)
     engine = Engine(name=options.engine, cache=options.cache)
     curves: dict[str, dict[str, list[float]]] = {}
+    if options.json and options.json.exists():
+        curves = json.loads(options.json.read_text(encoding="utf-8"))
     try:
         for name in options.clips.split(",") if options.clips else clip_names(options.data):
             clip = Clip(find_clip(name, options.data))
             if len(clip.drawn) < clip.length:
                 print(f"{name}: not every frame has true masks", flush=True)
                 continue
-            curves[name] = annotate(Annotator(clip, engine), options.most, options.seed)
+            if name not in curves:
+                curves[name] = annotate(Annotator(clip, engine), options.most, options.seed)
             for way in WAYS:
                 figures = " ".join(f"{each:.3f}" for each in curves[name][way])
                 print(f"{name:<16} {way:<10} {figures}", flush=True)
@@ -197,7 +201,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--most", type=int, default=8, metavar="K", help="key frames (default: %(default)s)")
     add("--seed", type=int, default=0, help="of the frames drawn by lot")
     add("--cache", type=Path, default=CACHE, metavar="DIR", help="of passes (%(default)s)")
-    add("--json", type=Path, metavar="FILE", help="write J&F of every clip and way as JSON")
+    add("--json", type=Path, metavar="FILE", help="keep J&F of every clip there")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""How well divergence tells bad masks from good ones, and its weights: `python -m bench.divergence`.
+"""How well divergence tells bad masks from good ones: `python -m bench.divergence`.
 
 Clips are tracked with several patterns of key frames by several engines. The weights are fitted to
 the true masks, and judged on clips that had no part in the fit (leave one clip out): AUC is the

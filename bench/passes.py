@@ -1,4 +1,4 @@
-"""Single passes over clips, kept on disk: what `bench.divergence` and `bench.annotate` put together.
+"""Single passes over clips, kept on disk, for `bench.divergence` and `bench.annotate`.
 
 A pass of an engine that does not learn depends on the key frame that it starts from alone, so it is
 computed once for all sets of key frames; one of an engine that learns depends on all of them.

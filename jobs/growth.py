@@ -1,4 +1,4 @@
-"""What a person's frames grew into: read from the report that stands beside a published result."""
+"""What a run says of its result: read from the report that stands beside it."""
 
 from __future__ import annotations
 
@@ -6,22 +6,19 @@ import json
 from pathlib import Path
 from typing import Any
 
-from jobs.views import GrowthView
+from jobs.views import GrowthView, LeftOutView, NextFrameView
 
-_KEY = b'"growth": '
-_HEAD_BYTES = 4096  # the key stands before all lists of a report, which may be many megabytes
+# What is read stands before the long lists of a report, which may be many megabytes.
+_HEAD_BYTES = 1 << 18
 
 
 def read_growth(report: Path, run: int) -> GrowthView | None:
     """The growth of a run from its REPORT.json; None where the report is gone or older than this.
 
-    Only the file's beginning is read.
+    Only the file's beginning is read, here and below.
     """
     try:
-        with report.open("rb") as file:
-            head = file.read(_HEAD_BYTES)
-        text = head[head.index(_KEY) + len(_KEY) :].decode(errors="replace")
-        found: dict[str, Any] = json.JSONDecoder().raw_decode(text)[0]
+        found = _read(report, "growth")
         expected = found["expected_iou"]
         return GrowthView(
             run=run,
@@ -32,3 +29,46 @@ def read_growth(report: Path, run: int) -> GrowthView | None:
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def read_next_frame(report: Path, run: int) -> NextFrameView | None:
+    """The frame to correct next; None where there is none, and where `read_growth` has None."""
+    try:
+        found = _read(report, "next_frame")
+        if found is None:
+            return None
+        return NextFrameView(
+            run=run,
+            frame=int(found["frame"]),
+            object=int(found["object"]),
+            label=str(found["label"]),
+            score=float(found["score"]),
+            why=str(found["why"]),
+            reason=str(found["reason"]),
+            repairs=float(found["repairs"]),
+            iou_gain=float(found["iou_gain"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def read_left_out(report: Path) -> tuple[LeftOutView, ...]:
+    """Where objects were left out; () where they were not, and where `read_growth` has None."""
+    try:
+        return tuple(
+            LeftOutView(
+                object=int(each["object"]), label=str(each["label"]), frames=str(each["frames"])
+            )
+            for each in _read(report, "left_out")
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()
+
+
+def _read(report: Path, key: str) -> Any:
+    """The value of a key that stands in the beginning of a report."""
+    with report.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    mark = f'\n  "{key}": '.encode()
+    text = head[head.index(mark) + len(mark) :].decode(errors="replace")
+    return json.JSONDecoder().raw_decode(text)[0]

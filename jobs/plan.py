@@ -149,6 +149,11 @@ def require_fit(options: RunOptions) -> None:
         raise InputError(
             f"The seed {options.seed} cannot be used: give a whole number from 0 to {MOST_SEED}."
         )
+    if not 0 <= options.stop_at_divergence <= 1:
+        raise InputError(
+            f"Stopping at divergence {options.stop_at_divergence:g} cannot be: give a number above "
+            "0 and up to 1, such as 0.5, or 0 to stop nowhere."
+        )
     if options.prompts is not Prompts.OFF and options.reuse_previous:
         raise InputError(
             "Masks are either reused from the previous result or made of rectangles and polygons "

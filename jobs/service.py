@@ -19,7 +19,7 @@ from jobs import audit, broker, expect, store, store_runs, store_views, updates
 from jobs.db import open_database
 from jobs.figures import Figures
 from jobs.files import JobFiles, has_frames, stamp_of
-from jobs.growth import read_growth
+from jobs.growth import read_growth, read_left_out, read_next_frame
 from jobs.models import ASSEMBLE, LEARN, Job, Run, Span
 from jobs.plan import Drafted, RunInputs, draft
 from jobs.planned import plan_view
@@ -99,7 +99,12 @@ class Jobs:
         if published is None:
             return detail
         report = self.files.report(job_id, published.revision, published.number)
-        return replace(detail, growth=read_growth(report, published.number))
+        return replace(
+            detail,
+            growth=read_growth(report, published.number),
+            next_frame=read_next_frame(report, published.number),
+            left_out=read_left_out(report),
+        )
 
     def workers(self) -> tuple[WorkerView, ...]:
         """Workers that reported lately."""

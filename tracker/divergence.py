@@ -2,8 +2,9 @@
 
 What speaks against a mask are its `Sign`s, numbers of 0 and more. The score is a logistic function
 of their weighted sum (Papke and Wooldridge, "Econometric Methods for Fractional Response
-Variables", 1996), with weights fitted to true masks by `python -m bench.divergence`; docs/quality.md
-says how well it ranks. No weight is negative: more of a sign never lowers the score.
+Variables", 1996), with weights fitted to true masks by `python -m bench.divergence`;
+docs/quality.md says how well it ranks. No weight is negative: more of a sign never lowers the
+score.
 """
 
 from __future__ import annotations
@@ -133,7 +134,7 @@ def score(found: Floats, kind: Kind) -> Floats:
     total = np.full(len(found), constant)
     for sign, (weight, _) in table.items():
         total += weight * found[:, sign].astype(np.float64)
-    return (1.0 / (1.0 + np.exp(-total))).astype(np.float32)
+    return np.asarray(1.0 / (1.0 + np.exp(-total)), dtype=np.float32)
 
 
 def reasons(found: Floats, kind: Kind) -> list[Sign]:

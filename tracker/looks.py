@@ -33,8 +33,10 @@ _COARSE = 3  # bits of a channel in histograms
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Look:
-    """One object of a key frame. `area`: pixels. `odds`: float32 (4096,), log odds of object against
-    surroundings by colour cell. `colours`: float32 (512,), its histogram, sum 1. `contrast`: mean
+    """One object of a key frame.
+
+    `area`: pixels. `odds`: float32 (4096,), log odds of object against surroundings by colour cell.
+    `colours`: float32 (512,), its histogram, sum 1. `contrast`: mean
     odds inside less those around. `foreign`: share of its pixels that look like the surroundings.
     `loose`: share of its area outside of its largest piece.
     """

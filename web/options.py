@@ -30,7 +30,7 @@ SEGMENTERS = (
 MOST_SPANS = 10_000  # that `parallel_spans` may ask for
 MOST_TEXT = 2000  # characters of an option that is a text
 MOST_ENGINE = 80  # characters of an engine's name
-_KINDS = {bool: "true or false", int: "a whole number", str: "a text"}
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
 
 def json_object(request: Request) -> dict[str, Any]:
@@ -80,6 +80,8 @@ def run_options(body: dict[str, Any]) -> RunOptions:
             )
     if not 0 <= options.parallel_spans <= MOST_SPANS:
         raise InputError(f"The option 'parallel_spans' is 0 (no limit) to {MOST_SPANS}.")
+    if not 0 <= options.stop_at_divergence <= 1:
+        raise InputError("The option 'stop_at_divergence' is a number from 0 (never) to 1.")
     if not 0 <= options.seed <= MOST_SEED:
         raise InputError(f"The option 'seed' is a whole number, 0 to {MOST_SEED}.")
     return options
@@ -107,6 +109,8 @@ def _value(name: str, given: Any, kind: type) -> Any:
             return kind(given)
         expected = " or ".join(allowed)
     else:
+        if kind is float and type(given) is int:
+            given = float(given)
         if type(given) is kind:  # not isinstance: true is no number
             return _text(name, given) if isinstance(given, str) else given
         expected = _KINDS[kind]

@@ -66,7 +66,7 @@ class Judge:
         """
         keys = self._keys(frame, before=forward, behind=not forward)
         unsure = divergence.doubt(step, previous=previous)
-        gone = divergence.gone(gone, unsure, step.labels, previous)
+        gone = self._gone(frame, divergence.gone(gone, unsure, step.labels, previous))
         found = divergence.signs(
             image,
             step,
@@ -93,7 +93,7 @@ class Judge:
         """Judge a frame that two passes have filled; `strayed` is that of both together."""
         keys = self._keys(frame, before=True, behind=True)
         unsure = divergence.doubt(step, previous=previous)
-        gone = divergence.gone(gone, unsure, step.labels, previous)
+        gone = self._gone(frame, divergence.gone(gone, unsure, step.labels, previous))
         found = divergence.signs(
             image,
             step,
@@ -143,6 +143,13 @@ class Judge:
             self._seen.update({number: (key, found.get(number)) for number in numbers})
         known = {number: self._seen[number][1] for number in keys}
         return {number: look for number, look in known.items() if look is not None}
+
+    def _gone(self, frame: int, found: Floats) -> Floats:
+        """`found` without what a human drew on `frame`, which a step of a key frame may lack."""
+        for number in self._numbering.numbers.get(frame, ()):
+            if number <= len(found):
+                found[number - 1] = 0.0
+        return found
 
     def _missed(self, frame: int, count: int) -> Floats:
         """1 - IoU with which the forward pass came to each object's next key frame."""

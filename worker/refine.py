@@ -27,7 +27,8 @@ class Decision:
     """What the passes together say of a frame.
 
     `agreement`, `doubt`: float32 (N,), entry i for object i + 1: the IoU of the passes, and what
-    this frame alone gives to doubt (`tracker.divergence.doubt`). `refined`: the objects whose masks come from the segmenter.
+    this frame alone gives to doubt (`tracker.divergence.doubt`). `refined`: the objects whose masks
+    come from the segmenter.
     """
 
     step: Step

@@ -31,7 +31,8 @@ class Stops:
         self._bad: dict[tuple[int, int], tuple[int, int]] = {}  # object, gap: first, last frame
         for frame in sorted(file.frames) if limit > 0 else ():
             record = file.read(frame)
-            scores = [(each.number, each.score) for each in (*record.masks, *record.gone)]
+            scores = [(each.number, each.score) for each in record.masks]
+            scores += [(each.number, each.score) for each in record.gone]
             for number, score in scores:
                 if score >= limit:
                     gap = number, bisect_left(self._shown[number], frame)

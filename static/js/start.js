@@ -71,6 +71,7 @@ function options() {
     prompts: elements.prompts.value,
     segmenter: elements.segmenter.value,
     refine: elements.refine.checked,
+    stop_at_divergence: elements.stop_at_divergence.valueAsNumber || 0,
     parallel_spans: elements.parallel_spans.valueAsNumber || 0,
     reuse_previous: elements.reuse_previous.checked && !elements.reuse_previous.disabled,
     delete_zip: elements.delete_zip.checked,

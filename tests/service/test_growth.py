@@ -1,4 +1,5 @@
-"""Promise: job page and API tell how many labelled frames a person's frames became, and how sure.
+"""Promise: job page and API tell how many labelled frames a person's frames became, how sure that
+is, and which frame to correct next.
 
 A real worker's loop computes the run; the page and the API are those of the real application.
 """
@@ -44,7 +45,12 @@ def test_key_frames_labelled_frames_and_expected_iou(tmp_path: Path) -> None:
     assert growth["ratio"] == 3.0
     assert growth["expected_iou"] == pytest.approx(sum(scores) / len(scores), abs=1e-4)
     assert "growth" in document()["components"]["schemas"]["JobDetail"]["required"]
+    suggested = client.get("/api/jobs/264").get_json()["next_frame"]
+    assert suggested == {"run": 1, **report["next_frame"]}
+    assert suggested["frame"] in {each["frame"] for each in report["divergence"]}
+    assert client.get("/api/jobs/264").get_json()["left_out"] == report["left_out"] == []
     page = client.get("/jobs/264").text
     assert "2 frames by hand became 6 labelled frames (3.0 times as many)" in page
+    assert f"Frame {suggested['frame']}, {suggested['label']}: {suggested['reason']}" in page
     assert f"expected IoU {growth['expected_iou']:.2f}" in page
     jobs.close()

@@ -219,6 +219,8 @@ def test_the_report_says_all_that_was_promised(tmp_path):
         "learning_seconds",
         "growth",
         "notices",
+        "next_frame",
+        "left_out",
         "stages",
         "spans",
         "divergence",
