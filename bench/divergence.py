@@ -78,8 +78,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         clips = [Clip(find_clip(name, options.data)) for name in names]
         samples = [
             sample
-            for name in options.engine
-            for sample in collect(Engine(name=name, cache=options.cache), clips, options.patterns)
+            for name, _, pattern in (each.partition(":") for each in options.engine)
+            for sample in collect(
+                Engine(name=name, cache=options.cache), clips, [pattern] if pattern else PATTERNS
+            )
         ]
     except InputError as exc:
         print(exc, file=sys.stderr)
@@ -93,6 +95,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def key_frames(clip: Clip, pattern: str) -> tuple[int, ...]:
     """The key frames of a pattern; random ones are the same ones every time."""
+    if pattern not in PATTERNS:
+        raise InputError(
+            f"There is no pattern {pattern!r} of key frames: use {', '.join(PATTERNS)}."
+        )
     if pattern == "first":
         return clip.drawn[:1]
     if pattern == "every 20":
@@ -205,8 +211,13 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--data", type=Path, default=CLIPS, metavar="DIR", help="clips (%(default)s) or DAVIS")
     add("--clips", default="", metavar="A,B", help="default: all")
-    add("--engine", nargs="+", default=["builtin", "flow"], metavar="NAME")
-    add("--patterns", nargs="+", default=PATTERNS, choices=PATTERNS, help="of key frames")
+    add(
+        "--engine",
+        nargs="+",
+        default=["builtin", "flow"],
+        metavar="NAME[:PATTERN]",
+        help="with one pattern of key frames, such as builtin:first (default: with all of them)",
+    )
     add("--cache", type=Path, default=CACHE, metavar="DIR", help="of passes (%(default)s)")
     return parser
 

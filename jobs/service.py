@@ -139,6 +139,15 @@ class Jobs:
             raise NotFoundError(f"The result of run {found.number} of job {job_id} was removed.")
         return path
 
+    def report(self, job_id: str, run: int | None = None) -> Path:
+        """The REPORT.json beside what `result` returns. Raises NotFoundError."""
+        path = self.result(job_id, run).with_name("report.json")
+        if not path.is_file():
+            raise NotFoundError(
+                f"The report of job {job_id} was removed; its result is still here."
+            )
+        return path
+
     def plan(self, job_id: str, options: RunOptions) -> PlanView:
         """What `start_run` with these options would compute, and about how long; changes nothing.
 

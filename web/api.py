@@ -147,6 +147,15 @@ def result(job_id: str) -> Response:
     )
 
 
+@blueprint.get("/jobs/<job_id>/report.json")
+def report(job_id: str) -> Response:
+    """Send the report of a published result: of run number `run`, or the newest."""
+    context = here()
+    number = whole(request, "run", 0, 1, 2**31 - 1) or None
+    path = context.call(context.jobs.report, job_id, number)
+    return send_file(path, mimetype="application/json", conditional=True)
+
+
 @blueprint.get("/workers")
 def workers() -> Response:
     """Return the workers that were seen lately."""

@@ -135,6 +135,14 @@ def document() -> dict[str, Any]:
                 parameters=[_number("run", 1, None, None)], errors=(400, 404),
             ),
         },
+        "/api/jobs/{job_id}/report.json": {
+            "parameters": [_JOB],
+            "get": _operation(
+                "getReport", "The report of a result, with the divergence of every mask",
+                _ok({"type": "object"}), parameters=[_number("run", 1, None, None)],
+                errors=(400, 404),
+            ),
+        },
         "/api/board": {
             "get": _operation(
                 "getBoard", "The dashboard's five boxes at once", _ok(view(Board)),

@@ -45,6 +45,8 @@ def test_key_frames_labelled_frames_and_expected_iou(tmp_path: Path) -> None:
     assert growth["ratio"] == 3.0
     assert growth["expected_iou"] == pytest.approx(sum(scores) / len(scores), abs=1e-4)
     assert "growth" in document()["components"]["schemas"]["JobDetail"]["required"]
+    assert client.get("/api/jobs/264/report.json").get_json() == report
+    assert client.get("/api/jobs/264/report.json?run=2").status_code == 404
     suggested = client.get("/api/jobs/264").get_json()["next_frame"]
     assert suggested == {"run": 1, **report["next_frame"]}
     assert suggested["frame"] in {each["frame"] for each in report["divergence"]}
