@@ -1,7 +1,8 @@
 """Promise: our DeAOT gives what the published one gives, from the same weights, for every variant.
 
 Golden data of ../shared/deaot; the golden masks are fed back, as its README says, so that a pixel
-that ties does not spread.
+that ties does not spread. What may differ depends on how this machine resamples frames, see
+`golden.same_frames`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from tracker.propagators.deaot.decide import decided
 from tracker.propagators.deaot.tracker import Memories, Tracker
 
 pytestmark = pytest.mark.skipif(not GOLDEN.is_dir(), reason="../shared/deaot is not here")
-ALIKE = 0.9999  # of the pixels of a clip's masks
 
 
 @pytest.fixture(autouse=True)
@@ -51,11 +51,11 @@ def test_logits_and_masks_of_every_frame(
         name = f"logits.t{index}"
         if f"{scenario}.{name}" in expected:
             np.testing.assert_allclose(
-                out[name], expected[f"{scenario}.{name}"], rtol=0, atol=golden.TOLERANCE
+                out[name], expected[f"{scenario}.{name}"], rtol=0, atol=golden.tolerance(variant)
             )
             compared += 1
     assert compared >= 2
-    assert np.mean(out["mask"] == expected[f"{scenario}.mask"]) >= ALIKE
+    assert np.mean(out["mask"] == expected[f"{scenario}.mask"]) >= golden.alike(variant)
     lengths = golden.meta(variant)[f"{scenario}.mem_frames_per_group_layer"]
     assert tracker.remembered() == [per_layer[0] for per_layer in lengths[-1]]  # type: ignore[index]
 
@@ -81,14 +81,14 @@ def test_objects_that_join_on_later_frames(variant: str) -> None:
                 torch.cat([group[0] for group in logits]),
                 expected[f"incr.logits.t{index}"],
                 rtol=0,
-                atol=golden.TOLERANCE,
+                atol=golden.tolerance(variant),
             )
         if index in given:
             labels = expected[f"incr.ref.t{index}"]
             tracker.meet(golden.at_size(tracker, labels), given[index])
         else:
             tracker.update(golden.at_size(tracker, expected["incr.mask"][index]))
-    assert same / total >= ALIKE
+    assert same / total >= golden.alike(variant)
 
 
 def test_every_named_intermediate(variant: str) -> None:
@@ -123,7 +123,7 @@ def test_every_named_intermediate(variant: str) -> None:
                     ours.reshape(shape).flatten()[::stride],  # type: ignore[arg-type]
                     expected[name][:kept],
                     rtol=0,
-                    atol=golden.TOLERANCE,
+                    atol=golden.tolerance(variant),
                     err_msg=name,
                 )
     finally:
