@@ -29,7 +29,15 @@ from cvat_io.verify import VerificationError
 from cvat_io.verify_carried import verify_carried
 from jobs.views import Direction, Mode
 from tests.helpers.clips import contents, masks_by_frame, shapes_of, tiny_clip, write_clip
-from tests.helpers.trips import LIMITS, exported, key_frames, objects_by_frame, plan_of, run
+from tests.helpers.trips import (
+    LIMITS,
+    exported,
+    key_frames,
+    objects_by_frame,
+    plan_of,
+    roughened,
+    run,
+)
 
 LENGTH = 10
 CLIP = tiny_clip(LENGTH)
@@ -71,7 +79,8 @@ def test_random_corrections_change_what_they_concern_and_nothing_else(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         first, previous = folder / "first.zip", folder / "previous.zip"
-        run(write_clip(first, CLIP, sorted(keys)), previous)
+        run(write_clip(first, CLIP, sorted(keys)), folder / "smooth.zip")
+        roughened(folder / "smooth.zip", previous)
         before = masks_by_frame(previous)
         given_back = exported(previous)
         now = {
@@ -111,12 +120,7 @@ def test_random_corrections_change_what_they_concern_and_nothing_else(
             sides = beside(human, frame, direction)
             touched += bool(changed & set(sides))
             here = {at: how for at, how in edits.items() if at[0] in sides and how != "occlude"}
-            concerned = {
-                label
-                for (_, label), how in here.items()
-                for label in (LABELS if how == "relabel" else [label])
-                if how != "add"
-            }
+            concerned = {label for (_, label), how in here.items() if how != "add"}
             stay = [s for s in before.get(frame, []) if s.label not in concerned]
             as_was = contents(placed(stay, edits, frame))
             mine = contents(after.get(frame, []))
@@ -125,7 +129,8 @@ def test_random_corrections_change_what_they_concern_and_nothing_else(
                 assert mine == as_was
                 continue
             kept = canvas(stay)
-            for label in concerned if "add" not in here.values() else ():
+            # Where a label has one object still, it is what a full run makes of it.
+            for label in concerned if not {"add", "relabel"} & {*here.values()} else ():
                 anew = [s for s in full.get(frame, []) if s.label == label]
                 left = [s for s in anew if 2 * (canvas([s]) & ~kept).sum() >= canvas([s]).sum()]
                 expected = canvas(left) & ~kept
@@ -169,8 +174,8 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """An export with key frames 0 and 6, and its result."""
     folder = tmp_path_factory.mktemp("first")
     export = write_clip(folder / "first.zip", CLIP, (0, 6))
-    run(export, folder / "previous.zip")
-    return export, folder / "previous.zip"
+    run(export, folder / "smooth.zip")
+    return export, roughened(folder / "smooth.zip", folder / "previous.zip")
 
 
 Now = dict[int, list[MaskShape]]
