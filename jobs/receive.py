@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from config import Settings
 from cvat_io.check import Inspection, inspect, require_trackable
 from cvat_io.prompts import Kind
-from errors import InputError
+from errors import InputError, one_line
 from jobs import audit
 from jobs.db import Database
 from jobs.files import CHUNK, JobFiles, copy_atomically, hash_file, sync_folder
@@ -32,6 +32,7 @@ from jobs.store import (
     images_revision,
     job_id_for,
     latest_revision,
+    same_in_cvat,
     touch,
 )
 from jobs.store_runs import drop_paused
@@ -230,6 +231,8 @@ class Receiver:
             ):
                 touch(session, job.id, log=_unchanged(latest.number), progress=True)
                 return
+            if latest is None and received.file:
+                received = _told_of_twin(session, received)
             drop_paused(session, job)
             taken = self._files.last_revision(job.id)
             number = add_revision(session, job, received, taken)
@@ -306,6 +309,20 @@ def _summary(found: Inspection) -> dict[str, Any]:
         ],
         "warnings": list(found.warnings),
     }
+
+
+def _told_of_twin(session: Session, received: Received) -> Received:
+    """Warn where CVAT's job is here already under another name, as of a browser's "264 (1).zip"."""
+    twin = same_in_cvat(session, received.job_id, received.summary)
+    if twin is None:
+        return received
+    summary = received.summary
+    sentence = (
+        f"{summary['kind'].capitalize()} {one_line(summary['cvat_id'], 40)} of CVAT is here "
+        f'already as "{one_line(twin, 80)}": upload its exports under that name, as revisions of '
+        "it, which a re-segmentation needs."
+    )
+    return replace(received, summary={**summary, "warnings": [*summary["warnings"], sentence]})
 
 
 def _unchanged(number: int) -> str:

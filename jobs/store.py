@@ -187,6 +187,27 @@ def images_revision(session: Session, job_id: str, summary: dict[str, Any]) -> i
     return None
 
 
+def same_in_cvat(session: Session, job_id: str, summary: dict[str, Any]) -> str | None:
+    """The name of another job here that is the same job or task of CVAT, by its id and frames."""
+    if not summary["cvat_id"]:
+        return None
+    of = Revision.summary
+    return session.scalars(
+        select(Job.name)
+        .join(Revision, (Revision.job_id == Job.id) & (Revision.number == Job.revision))
+        .where(
+            Job.id != job_id,
+            Job.deleted.is_(False),
+            of["cvat_id"].as_string() == summary["cvat_id"],
+            of["kind"].as_string() == summary["kind"],
+            of["first_frame"].as_integer() == summary["first_frame"],
+            of["frames"].as_integer() == summary["frames"],
+        )
+        .order_by(Job.created)
+        .limit(1)
+    ).one_or_none()
+
+
 def published_run(session: Session, job_id: str, number: int | None = None) -> Run | None:
     """The run of that number if its result is published; without a number the latest such run."""
     wanted = select(Run).where(Run.job_id == job_id, Run.state == RunState.DONE.value)

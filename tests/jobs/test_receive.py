@@ -128,6 +128,15 @@ def test_more_bytes_than_the_limit_are_refused_announced_or_not(
     jobs.close()
 
 
+def test_the_same_job_of_cvat_under_another_name_is_told(jobs: Jobs, export: Path) -> None:
+    """Promise: a second card for one job of CVAT says where the first one is."""
+    assert send(jobs, export).revision.warnings == ()
+    (warning,) = send(jobs, export, "264 (1).zip").revision.warnings
+    assert 'Job 7 of CVAT is here already as "264"' in warning
+    write_clip(export, tiny_clip(11), [0])
+    assert send(jobs, export, "other.zip").revision.warnings == ()
+
+
 def test_folders_before_the_name_are_passed_over(jobs: Jobs, export: Path) -> None:
     assert send(jobs, export, "C:\\exports\\..\\264.zip").id == "264"
 
