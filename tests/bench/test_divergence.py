@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bench.annotate import needed, ratios
-from bench.clips import CLIPS, find_clip
+from bench.clips import CLIPS, find_clip, write_footage
 from bench.divergence import Sample, auc, fit, left_out
 from bench.judged import judge
 from bench.passes import Clip, Engine
+from config import Settings
+from jobs.views import RunOptions
+from tests.bench.test_quality import in_our_layout
+from tests.helpers.clips import tiny_clip
 from tracker.divergence import score
 from tracker.signs import Kind, Sign
+from worker.local import track
 
 
 @pytest.mark.skipif(not CLIPS.is_dir(), reason="../shared/clips is not here")
@@ -65,3 +71,22 @@ def test_key_frames_needed_for_the_same_are_counted_in_whole_ones() -> None:
     equal = [0.5, 0.6, 0.7, 0.9]
     assert [needed([0.5, 0.7, 0.8], target) for target in equal] == [1, 2, 2, 4]
     assert ratios([0.5, 0.7, 0.8], equal) == [1, 2 / 3, 1]
+
+
+def test_the_benches_judge_as_the_product_does(tmp_path: Path) -> None:
+    """Before the first key frame, between two and after the last."""
+    in_our_layout(tmp_path / "data", tiny_clip(12, objects=1))
+    footage, keys = find_clip("squares", tmp_path / "data"), (2, 8)
+    found = judge(Clip(footage), Engine(name="flow", cache=tmp_path), keys)
+    ours = {each.frame: float(score(each.signs, each.kind)[0]) for each in found}
+    export = tmp_path / "e.zip"
+    write_footage(export, footage, keys)
+    track(
+        export,
+        tmp_path / "r.zip",
+        options=RunOptions(engine="flow"),
+        settings=Settings(),
+        report=tmp_path / "r.json",
+    )
+    told = json.loads((tmp_path / "r.json").read_text())["divergence"]
+    assert {each["frame"]: each["score"] for each in told} == pytest.approx(ours, abs=1e-3)
