@@ -36,7 +36,6 @@ from console import (
     prepare_stdout,
     progress,
     quiet_codecs,
-    remark,
     say,
     signals_unwind,
 )
@@ -193,7 +192,7 @@ def _submit(options: argparse.Namespace, settings: Settings) -> int:
     if job.revision.refused:
         raise InputError(job.revision.refused)
     if not options.again and _is_done(job, chosen):
-        remark(f"Job {job.id}: run {job.results[0]} did just this; --again computes it once more.")
+        note(f"Job {job.id}: run {job.results[0]} did just this; --again computes it once more.")
         print(job.id, flush=True)
         return DONE
     run = jobs.start_run(job.id, chosen)

@@ -7,7 +7,6 @@ import io
 import os
 import signal
 import sys
-import time
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -18,50 +17,37 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _LONGEST_LINE = 5000  # a path can be 4,096 characters
-_LEARNING = "Learning the objects"
-_HURRY_SECONDS = 3.0  # between two plain lines at least; short work needs none
-_SILENT_SECONDS = 60.0  # between two plain lines at most
 
 
 class Progress:
-    """How far long work is, in plain lines on stderr: one at each tenth, but not in a hurry."""
+    """How far long work is: silent by itself, for stderr holds one line where input is refused.
 
-    def __init__(self, what: str) -> None:
-        self._what = what
-        self._said = time.monotonic()
-        self._tenths = 0
+    `told`: what people should know besides, once each, for the end.
+    """
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
 
     def advance(self, done: int, total: int) -> None:
         """So many frames are done."""
-        if self._due(done / total if total else 0.0):
-            note(f"{self._what}: {done} of {total} frames ({done / total:.0%}).")
 
     def learn(self, share: str = "") -> None:
         """The engine learns the objects, before any frame is tracked; `share`: such as "40%"."""
-        number = share.removesuffix("%")
-        if self._due(int(number) / 100 if number.isdecimal() else 1.0):
-            note(f"{_LEARNING} {share}".rstrip() + ".")
 
     def tell(self, sentence: str) -> None:
         """Say something else that a person should know."""
-        note(sentence)
-
-    def _due(self, share: float) -> bool:
-        """Whether it is time for a line: a tenth more is done, or none was said for a minute."""
-        silent = time.monotonic() - self._said
-        tenths = int(share * 10 + 1e-6)
-        self._tenths = min(self._tenths, tenths)  # it falls where other work begins
-        if silent < _HURRY_SECONDS or (tenths == self._tenths and silent < _SILENT_SECONDS):
-            return False
-        self._said, self._tenths = time.monotonic(), tenths
-        return True
+        if sentence not in self.told:
+            self.told.append(sentence)
 
 
 @contextlib.contextmanager
 def progress(what: str) -> Iterator[Progress]:
-    """A progress bar on a terminal, a plain line now and then elsewhere."""
+    """A progress bar on a terminal, silence elsewhere; what was told follows good work."""
     if sys.stderr is None or not sys.stderr.isatty():
-        yield Progress(what)
+        silent = Progress()
+        yield silent
+        for sentence in silent.told:
+            note(sentence)
         return
     from tqdm import tqdm
 
@@ -75,16 +61,16 @@ def progress(what: str) -> Iterator[Progress]:
                 bar.update(done - bar.n)
 
             def learn(self, share: str = "") -> None:
-                bar.set_description(f"{_LEARNING} {share}".rstrip())
+                bar.set_description(f"Learning the objects {share}".rstrip())
 
             def tell(self, sentence: str) -> None:
                 bar.write(one_line(sentence), file=sys.stderr)
 
-        yield Bar(what)
+        yield Bar()
 
 
 def note(sentence: str) -> None:
-    """Print one line on stderr that is no complaint, for people and logs alike."""
+    """Print one line on stderr that is no complaint; stdout is for answers."""
     if sys.stderr is not None:
         print(one_line(sentence), file=sys.stderr, flush=True)
 
@@ -148,12 +134,6 @@ def say(text: str) -> None:
 def hint(text: str) -> None:
     """Tell a person at a terminal what may be wrong; programs see nothing of it."""
     if sys.stderr is not None and sys.stderr.isatty():
-        print(one_line(text), file=sys.stderr)
-
-
-def remark(text: str) -> None:
-    """Tell whoever asked, on stderr, why nothing more was done; stdout is for answers."""
-    if sys.stderr is not None:
         print(one_line(text), file=sys.stderr)
 
 

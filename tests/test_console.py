@@ -1,4 +1,4 @@
-"""Promise: on a terminal long work shows how far it is, also before the first frame."""
+"""Promise: on a terminal long work shows how far it is; elsewhere stderr is for what matters."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import io
 import pytest
 
 from console import progress
+from errors import InputError
 
 
 class Terminal(io.StringIO):
@@ -29,45 +30,25 @@ def test_learning_is_named_and_then_frames_are_counted(monkeypatch: pytest.Monke
     assert "Tracking" in terminal.getvalue().removeprefix(shown)
 
 
-def test_in_a_log_a_plain_line_tells_each_tenth_and_none_is_repeated(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+def test_elsewhere_it_is_silent_and_what_was_told_follows_once(
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """Whoever reads a log sees that it goes on, in lines that stand for themselves, on stderr."""
-    monkeypatch.setattr("console._HURRY_SECONDS", 0.0)
+    """Whoever reads stderr finds one line there where input is refused, and no bar ever."""
     with progress("Tracking") as bar:
-        bar.advance(0, 60)
-        for share in range(0, 101, 5):
-            bar.learn(f"{share}%")
-        for done in range(1, 61):
-            bar.advance(done, 60)
+        bar.learn("40%")
+        bar.advance(1, 60)
         bar.tell("cuda:0 has too little memory.")
-    out, shown = capfd.readouterr()
-    lines = shown.splitlines()
-    assert out == ""
-    assert "\r" not in shown
-    assert [line for line in lines if "Learning" in line][:2] == [
-        "Learning the objects 10%.",
-        "Learning the objects 20%.",
-    ]
-    frames = [line for line in lines if line.startswith("Tracking")]
-    assert frames[0] == "Tracking: 6 of 60 frames (10%)."
-    assert frames[-1] == "Tracking: 60 of 60 frames (100%)."
-    assert len(frames) == 10
-    assert lines[-1] == "cuda:0 has too little memory."
+        bar.tell("cuda:0 has too little memory.")
+        assert capfd.readouterr() == ("", "")
+    assert capfd.readouterr() == ("", "cuda:0 has too little memory.\n")
 
 
-def test_what_takes_a_moment_is_not_told(capfd: pytest.CaptureFixture[str]) -> None:
-    with progress("Tracking") as bar:
-        bar.learn("50%")
-        bar.advance(1, 1)
+def test_where_work_fails_the_refusal_stands_alone(capfd: pytest.CaptureFixture[str]) -> None:
+    def work() -> None:
+        with progress("Tracking") as bar:
+            bar.tell("cuda:0 has too little memory.")
+            raise InputError("The image of frame 7 is damaged.")
+
+    with pytest.raises(InputError):
+        work()
     assert capfd.readouterr() == ("", "")
-
-
-def test_what_stands_still_is_told_all_the_same(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("console._HURRY_SECONDS", 0.0)
-    monkeypatch.setattr("console._SILENT_SECONDS", 0.0)
-    with progress("Tracking") as bar:
-        bar.advance(0, 9000)
-    assert capfd.readouterr().err == "Tracking: 0 of 9000 frames (0%).\n"

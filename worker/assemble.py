@@ -33,7 +33,7 @@ from worker.follow import follow
 from worker.objects import Objects, Seed, named_alike
 from worker.pipeline import STAGES
 from worker.report import DivergenceLog, Report, SpanTime
-from worker.spanfile import FrameRecord, ObjectMask, SpanFile
+from worker.spanfile import ObjectMask, SpanFile
 from worker.stops import Stops
 
 GONE = "gone"  # why an object without a mask is in doubt
@@ -199,8 +199,9 @@ class _Builder:
         for frame in self._meta.frames:
             found = self._human(frame)
             filled: list[Made] | None = None
-            if ahead is not None and ahead[0] == frame:
-                filled = ahead[1]
+            if ahead is not None and ahead.frame == frame:
+                filled = ahead.made
+                self._note_gone(ahead)
                 ahead = next(computed, None)
             if filled is not None and self._plan.fills(frame):
                 self.tracked += frame not in keys
@@ -283,14 +284,14 @@ class _Builder:
             )
         return [each for each in made if not each.left_out]
 
-    def _computed(self) -> Iterator[tuple[int, list[Made]]]:
-        """Every computed frame, ascending, and its masks."""
+    def _computed(self) -> Iterator[Computed]:
+        """Every computed frame, ascending."""
         for span, file in zip(self._plan.spans, self._files, strict=True):
             groups = _groups(file)
             with file:
                 stops = Stops(span, file, self._limit)
                 for frame in sorted(file.frames):
-                    made = []
+                    made, gone = [], []
                     record = file.read(frame) if self._plan.fills(frame) else None
                     for item in record.masks if record is not None else ():
                         seeds = groups[item.number]
@@ -299,20 +300,20 @@ class _Builder:
                         shape = replace(model, frame=frame, mask=item.mask, source=AUTO)
                         stopped = stops.holds(item.number, frame)
                         made.append(Made(shape, number, item, seeds, stopped))
-                    if record is not None:
-                        self._note_gone(record, groups)
-                    yield frame, made
+                    for lost in record.gone if record is not None else ():
+                        gone.append((groups[lost.number], lost.score))
+                    yield Computed(frame, made, gone)
 
-    def _note_gone(self, record: FrameRecord, groups: Mapping[int, Sequence[Seed]]) -> None:
+    def _note_gone(self, computed: Computed) -> None:
+        """Note the objects that were there and have no mask on a frame."""
         renewals = self._plan.renewals
-        renewal = None if renewals is None else within(renewals, record.frame)
-        for item in record.gone:
-            seeds = groups[item.number]
+        renewal = None if renewals is None else within(renewals, computed.frame)
+        for seeds, score in computed.gone:
             if renewal is not None and self._stay(seeds, renewal):
                 continue
             number = self.objects.number(seeds[0])
-            label = self.objects.shown(number).nearest(record.frame).label
-            self._log.add(record.frame, number, label, item.score, GONE, gone=True)
+            label = self.objects.shown(number).nearest(computed.frame).label
+            self._log.add(computed.frame, number, label, score, GONE, gone=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,6 +329,15 @@ class Made:
     item: ObjectMask
     seeds: Sequence[Seed]
     left_out: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """What a pass made of a frame. `gone`: seeds and divergence of objects that have no mask."""
+
+    frame: int
+    made: list[Made]
+    gone: Sequence[tuple[Sequence[Seed], float]]
 
 
 def _complete(span: SpanPlan, path: Path) -> SpanFile:

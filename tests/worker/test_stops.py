@@ -135,3 +135,20 @@ def test_a_limit_beyond_its_range_is_refused_where_no_command_line_was(tmp_path:
     export = write_clip(tmp_path / "e.zip", tiny_clip(4), [0])
     with pytest.raises(InputError, match="Stopping at divergence 2 cannot be"):
         run(export, tmp_path / "r", 2.0)
+
+
+def test_objects_that_vanish_are_noted_with_the_frame_on_which_they_do(tmp_path: Path) -> None:
+    """Also between masks of the frames around, so that the next frame to correct can be found."""
+    clip = clip_with_a_cut()
+    masks = [
+        replace(shape, attributes=(("track_id", f"{key}-{k}"),))  # each is seen from one side only
+        for key in (0, FRAMES - 1)
+        for k, shape in enumerate(shapes_of(clip, key, key))
+    ]
+    report, _ = run(write_clip(tmp_path / "e.zip", clip, (), masks=masks), tmp_path / "out", 0.0)
+    frames = [entry["frame"] for entry in report["divergence"]]
+    gone = {entry["frame"] for entry in report["divergence"] if entry.get("gone")}
+    assert gone
+    assert gone <= {entry["frame"] for entry in report["divergence"] if not entry.get("gone")}
+    assert frames == sorted(frames)
+    assert report["next_frame"]["frame"] in frames
