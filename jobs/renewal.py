@@ -1,6 +1,7 @@
 """Exactly the least work: where masks are made anew, and whose masks stay to the byte.
 
-A gap between two key frames is touched where a mask differs on one of its sides. In it an object
+A gap between two key frames is touched where a mask differs on one of its sides (where only forward
+passes are made: on the first one). In it an object
 keeps its masks when both sides show that it is as it was: it is on one of them, on none of them its
 mask differs, and nothing new there may be it. Where it is not known what differs (frames that a
 person names, key frames that were given up, a previous result without a lineage) none stays.
@@ -15,7 +16,7 @@ from typing import Any
 
 from jobs.frames_text import format_frames, parse_frames
 from jobs.resegment import Changes
-from jobs.spans import Gap
+from jobs.spans import Gap, Passes
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +50,11 @@ def renew(gap: Gap, changes: Changes) -> tuple[Renewal, bool]:
     first, last = gap.frames[0], gap.frames[-1]
     unknown = changes.unknown
     low = bisect_left(unknown, first)
+    # What a forward pass finds does not depend on the key frame that it ends at.
+    begins = gap.anchors[:1] if gap.passes is Passes.FORWARD else gap.anchors
     if (
         any(first <= frame <= last for frame in changes.changed)  # a key frame was given up
-        or changes.whole.intersection(gap.anchors)
+        or changes.whole.intersection(begins)
         or (low < len(unknown) and unknown[low] <= last)
     ):
         return Renewal(first, last, frozenset()), True
@@ -60,7 +63,7 @@ def renew(gap: Gap, changes: Changes) -> tuple[Renewal, bool]:
     needed = False
     for side, here in zip(gap.anchors, shown, strict=True):
         compared = changes.compared.get(side)
-        if compared is None:
+        if compared is None or side not in begins:
             continue
         kept -= compared.touched
         needed = needed or bool(compared.new_labels)

@@ -21,6 +21,7 @@ export function openStart({ id, name, earlier, again }, whenBegun) {
   const { mode } = form.elements;
   for (const choice of mode) choice.disabled = choice.value === "resegment" && !earlier;
   if (!earlier) mode.value = "initial";
+  else if (!again) mode.value = "resegment"; // a new revision of what has a result: corrections
   fit();
   plan.replaceChildren();
   start.disabled = true;

@@ -77,10 +77,22 @@ def test_forms_without_scripts_sign_in_and_out(keyed: Site, enter: Open, tmp_pat
     expect(page.get_by_label("Key or token")).to_be_visible()
 
 
-def test_a_viewer_is_told_which_role_is_needed(keyed: Site, enter: Open) -> None:
+def test_a_viewer_reads_and_is_offered_nothing_else(keyed: Site, enter: Open) -> None:
     page = enter(keyed.jobs.tokens.add("vera", Role.VIEWER))
-    page.locator("#job-271 [data-action=cancel]").click()
-    expect(page.locator(".note.bad")).to_contain_text("needs the role annotator")
+    expect(page.locator("#cards-queued #job-271")).to_be_visible()
+    expect(page.locator("#choose")).to_have_count(0)
+    expect(page.locator("button[data-action]")).to_have_count(0)
+
+
+def test_who_may_not_do_something_is_told_which_role_is_needed(keyed: Site, enter: Open) -> None:
+    """Such as with a page that was opened when the button was still there."""
+    page = enter(keyed.jobs.tokens.add("anna", Role.ANNOTATOR))
+    cancel = page.locator("#job-271 [data-action=cancel]")
+    expect(cancel).to_be_visible()
+    cancel.evaluate("button => button.dataset.action = 'delete'")
+    page.locator("#job-271 [data-action=delete]").click()
+    page.locator("#confirm").get_by_text("Delete", exact=True).click()
+    expect(page.locator(".note.bad")).to_contain_text("needs the role admin")
     expect(page.locator("#cards-queued #job-271")).to_be_visible()
 
 

@@ -313,8 +313,7 @@ class SmallCard:
             raise torch.OutOfMemoryError("there is no room")
 
 
-@pytest.mark.parametrize("offload", [True, False])
-@pytest.mark.parametrize("at", [0, 4])
+@pytest.mark.parametrize(("at", "offload"), [(0, False), (4, True)])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_what_does_not_fit_goes_on_in_a_named_smaller_way(
     family: str, at: int, offload: bool

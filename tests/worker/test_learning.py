@@ -277,7 +277,8 @@ def test_one_worker_learns_while_the_other_waits_and_all_spans_use_it(
         wait_for(lambda: ended(ready), ready)
     assert ready.job("264").job.state is JobState.COMPLETED
     assert len(spy.learned) == 1, "once for the whole run"
-    assert {made["learned"] for made in spy.made} == {b"learned 3 seed 5"}
+    # Who waited has loaded the engine meanwhile, with nothing learned.
+    assert {m["learned"] for m in spy.made if "learned" in m} == {b"learned 3 seed 5"}
     assert [file.read_bytes() for file in learned_files(ready)] == [b"learned 3 seed 5"]
 
 

@@ -25,14 +25,14 @@ from tests.worker.loops import a_loop, running
 settings = Settings(data_dir=Path(sys.argv[1]))
 with running(a_loop(settings, Database(database_url(settings)))):
     ends = time.monotonic() + float(sys.argv[2])
-    while "tracker.propagators.flow" not in sys.modules and time.monotonic() < ends:
+    while "tracker.propagators.builtin" not in sys.modules and time.monotonic() < ends:
         time.sleep(0.02)
-print("tracker.propagators.flow" in sys.modules)
+print("tracker.propagators.builtin" in sys.modules)
 """
 
 
 def _loads(settings: Settings, seconds: float) -> bool:
-    """Whether a fresh worker loads the engine `flow` within some time, without any span."""
+    """Whether a fresh worker loads the engine `builtin` within some time, without any span."""
     ran = subprocess.run(
         [sys.executable, "-c", _WAITS, str(settings.data_dir), str(seconds)],
         cwd=Path(__file__).parents[2],
@@ -44,11 +44,17 @@ def _loads(settings: Settings, seconds: float) -> bool:
     return ran.stdout.strip() == "True"
 
 
+def _take(jobs: Jobs, engine: str) -> None:
+    with jobs.database.write() as session:
+        session.execute(update(Run).values(engine=engine))
+
+
 def test_the_engine_of_a_run_that_another_works_on_is_loaded(
     jobs: Jobs, settings: Settings
 ) -> None:
     queue_run(jobs, "a", 1)
     must_claim(jobs, "other")
+    _take(jobs, "builtin")
     assert _loads(settings, 30.0)
 
 
@@ -61,8 +67,7 @@ def test_an_engine_that_cannot_be_loaded_is_left_to_the_span_that_needs_it(
 ) -> None:
     queue_run(jobs, "a", 1)
     must_claim(jobs, "other")
-    with jobs.database.write() as session:
-        session.execute(update(Run).values(engine="deaot-t"))  # no weights are here
+    _take(jobs, "deaot-t")  # no weights are here
     Readiness(jobs.database, settings, "cpu").improve()
     run = jobs.job("a").runs[0]
     assert (run.state, run.error) == (RunState.RUNNING, "")

@@ -69,7 +69,7 @@ def test_the_queue_tells_of_it_once_in_run_log_and_report(
         jobs.receive("264.zip", stream)
     started = jobs.start_run("264", RunOptions(engine="deaot-t", seed=7))
     assert started.notices == (UNUSED,)
-    assert jobs.plan("264", RunOptions(engine="deaot-t", seed=7))["notes"] == [UNUSED]
+    assert jobs.plan("264", RunOptions(engine="deaot-t", seed=7)).notes == (UNUSED,)
     with small_card(1), running(a_loop(weights, database, "gpu-a")):
         wait_for(jobs, "264", JobState.COMPLETED)
     detail = jobs.job("264")

@@ -58,7 +58,6 @@ def queue_run(
                 for number in range(spans)
             ),
             fill=None,
-            drawn=Origin.EXPORT,
             carried=Origin.EXPORT,
         )
         store_runs.add_run(
