@@ -1,7 +1,7 @@
 """Promise: real video goes through `relay track` and through the queue with two workers, and both
 give the same bytes.
 
-The clips are the beginnings of those of ../shared/clips, as exports with a human mask every 20
+The clips are the beginnings of those of ../shared/clips, as exports with a human mask every 10
 frames. Real
 processes: two workers started by `relay worker`, jobs handed in by `relay submit --wait`, which
 find one another through DATA_DIR (embedded broker and SQLite) or the services that are configured.
@@ -69,7 +69,7 @@ def relay(env: dict[str, str], *arguments: object) -> str:
 def test_every_clip_gives_the_same_bytes_alone_and_through_the_queue(tmp_path: Path) -> None:
     env = {k: v for k, v in os.environ.items() if k not in {"BROKER_URL", "DATABASE_URL"}}
     env |= {"DATA_DIR": str(tmp_path / "data"), "PYTHONPATH": str(ROOT)}
-    exports = {name: clip_export(name, tmp_path, every=20, length=31) for name in clip_names()}
+    exports = {name: clip_export(name, tmp_path, every=10, length=16) for name in clip_names()}
     assert len(exports) >= 8
     engine = {name: ("--engine", "builtin" if name in LEARNED else "flow") for name in exports}
     with two_workers(env, tmp_path):
