@@ -2,9 +2,9 @@
 give the same bytes.
 
 The clips are the beginnings of those of ../shared/clips, as exports with a human mask every 10
-frames. Real
-processes: two workers started by `relay worker`, jobs handed in by `relay submit --wait`, which
-find one another through DATA_DIR (embedded broker and SQLite) or the services that are configured.
+frames. Real processes: two workers started by `relay worker`, jobs handed in by `relay submit
+--wait`, which find one another through DATA_DIR (embedded broker and SQLite) or the services that
+are configured.
 """
 
 from __future__ import annotations
