@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from config import MOST_THREADS
 from errors import InputError, one_line
-from jobs.views import MOST_MEMORY, MOST_SEED, MemoryKeeps, Priority, Prompts, Role
+from jobs.views import MOST_CLEANED, MOST_MEMORY, MOST_SEED, MemoryKeeps, Priority, Prompts, Role
 
 MOST_SECONDS = 86_400
 MOST_LINES = 1_000_000  # of the audit, at once
@@ -335,6 +335,17 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         help="0 to 1: leave an object out from the first frame on whose divergence (expected 1 - "
         "IoU) reaches X, up to the next key frame (default: 0, never)",
     )
+    for option, what in (
+        ("--min-speck", "remove pieces of masks with fewer than N pixels"),
+        ("--min-hole", "fill holes of masks with fewer than N pixels"),
+    ):
+        parser.add_argument(
+            option,
+            type=_whole(MOST_CLEANED),
+            default=0,
+            metavar="N",
+            help=f"{what}; masks that you drew stay as they are (default: 0, none)",
+        )
     parser.add_argument(
         "--memory-frames",
         type=_whole(MOST_MEMORY),

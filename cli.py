@@ -135,6 +135,9 @@ def _track(options: argparse.Namespace, settings: Settings) -> int:
         f"frames ({growth['ratio']:.1f} times as many)"
         + ("." if expected is None else f", expected IoU {expected:.2f}.")
     )
+    if options.min_speck or options.min_hole:
+        cleaned = report["cleaned"]
+        say(f"Cleaned: {cleaned['specks']} specks removed, {cleaned['holes']} holes filled.")
     for each in report["left_out"]:
         say(
             f"Left out: {each['label']} (object {each['object']}) on {each['frames']}, where "

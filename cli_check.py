@@ -34,6 +34,8 @@ def run_options(options: argparse.Namespace, settings: Settings) -> RunOptions:
         memory_keeps=MemoryKeeps(options.memory_keeps),
         refine=options.refine,
         stop_at_divergence=options.stop_at_divergence,
+        min_speck=options.min_speck,
+        min_hole=options.min_hole,
     )
 
 

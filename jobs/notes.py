@@ -34,11 +34,13 @@ def engine_notes(options: RunOptions, engine: str) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def plan_notes(options: RunOptions, shapes: Collection[Kind], *, fused: bool) -> tuple[str, ...]:
+def plan_notes(
+    options: RunOptions, shapes: Collection[Kind], *, fused: bool, computed: bool
+) -> tuple[str, ...]:
     """What finds nothing to do in a run.
 
     `shapes`: kinds of those that are turned into masks. `fused`: whether any span is computed by
-    passes from both sides.
+    passes from both sides; `computed`: whether any is at all.
     """
     notes = []
     for kind, wanted, word in (
@@ -61,6 +63,16 @@ def plan_notes(options: RunOptions, shapes: Collection[Kind], *, fused: bool) ->
             f"The segmenter {options.segmenter} is asked nothing here: only rectangles (prompts) "
             "and doubtful frames (refine) need one."
         )
+    for name, pixels in (("min-speck", options.min_speck), ("min-hole", options.min_hole)):
+        if pixels and not computed:
+            notes.append(
+                f"{name} changes nothing here: only masks that are made in this run are cleaned, "
+                "and none is."
+            )
+        elif pixels == 1:
+            notes.append(
+                f"{name} 1 changes nothing: nothing has fewer pixels than one; give 2 or more."
+            )
     return tuple(notes)
 
 

@@ -24,7 +24,15 @@ from jobs.notes import engine_notes, plan_notes
 from jobs.renewal import Renewal, renew
 from jobs.resegment import Changes, find_changes, require_same_job
 from jobs.spans import Passes, SpanPlan, gaps, plan_spans
-from jobs.views import BUILTIN_SEGMENTER, MOST_SEED, KeyFrames, Mode, Prompts, RunOptions
+from jobs.views import (
+    BUILTIN_SEGMENTER,
+    MOST_CLEANED,
+    MOST_SEED,
+    KeyFrames,
+    Mode,
+    Prompts,
+    RunOptions,
+)
 
 KINDS = {
     Prompts.OFF: frozenset[Kind](),
@@ -154,6 +162,12 @@ def require_fit(options: RunOptions) -> None:
             f"Stopping at divergence {options.stop_at_divergence:g} cannot be: give a number above "
             "0 and up to 1, such as 0.5, or 0 to stop nowhere."
         )
+    for name, pixels in (("min-speck", options.min_speck), ("min-hole", options.min_hole)):
+        if not 0 <= pixels <= MOST_CLEANED:
+            raise InputError(
+                f"The option {name} cannot be {pixels}: give a number of pixels from 0 (nothing is "
+                f"cleaned) to {MOST_CLEANED}."
+            )
     if options.prompts is not Prompts.OFF and options.reuse_previous:
         raise InputError(
             "Masks are either reused from the previous result or made of rectangles and polygons "
@@ -273,6 +287,7 @@ def draft(inputs: RunInputs) -> Drafted:
             options,
             {prompt.kind for prompt in prompts},
             fused=any(span.direction is Passes.BOTH for span in spans),
+            computed=bool(spans),
         ),
     )
     plan = RunPlan(

@@ -94,6 +94,7 @@ class Priority(StrEnum):
 BUILTIN_SEGMENTER = "builtin"  # which needs no weights
 MOST_MEMORY = 9999  # frames
 MOST_SEED = 2**32 - 1
+MOST_CLEANED = 1_000_000  # pixels of a speck or a hole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +119,8 @@ class RunOptions:
     "builtin", looks at the frame again.
     `stop_at_divergence`: in (0, 1]: from the first frame whose divergence reaches it an object's
     masks are left out, as far as that pass goes; 0: never.
+    `min_speck`, `min_hole`: of the masks that are made, pieces of fewer pixels are removed, and
+    holes of fewer pixels are filled, up to `MOST_CLEANED`; 0: none. A human's masks stay as drawn.
     """
 
     mode: Mode = Mode.INITIAL
@@ -137,6 +140,8 @@ class RunOptions:
     memory_keeps: MemoryKeeps = MemoryKeeps.KEY_FRAMES
     refine: bool = False
     stop_at_divergence: float = 0.0
+    min_speck: int = 0
+    min_hole: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

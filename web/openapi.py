@@ -8,6 +8,7 @@ from typing import Any
 
 from jobs.uploads import UploadView
 from jobs.views import (
+    MOST_CLEANED,
     MOST_SEED,
     Health,
     JobDetail,
@@ -193,7 +194,12 @@ def _options(schemas: dict[str, Schema]) -> Schema:
 
 
 def _most(option: str) -> Schema:
-    most = {"parallel_spans": MOST_SPANS, "seed": MOST_SEED}
+    most = {
+        "parallel_spans": MOST_SPANS,
+        "seed": MOST_SEED,
+        "min_speck": MOST_CLEANED,
+        "min_hole": MOST_CLEANED,
+    }
     return {"maximum": most[option]} if option in most else {}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from flask import Request
 
 from errors import InputError, one_line
-from jobs.views import MOST_MEMORY, MOST_SEED, RunOptions
+from jobs.views import MOST_CLEANED, MOST_MEMORY, MOST_SEED, RunOptions
 from web.errors import WrongTypeError
 from web.text import is_plain
 
@@ -82,6 +82,11 @@ def run_options(body: dict[str, Any]) -> RunOptions:
         raise InputError(f"The option 'parallel_spans' is 0 (no limit) to {MOST_SPANS}.")
     if not 0 <= options.stop_at_divergence <= 1:
         raise InputError("The option 'stop_at_divergence' is a number from 0 (never) to 1.")
+    for name in ("min_speck", "min_hole"):
+        if not 0 <= getattr(options, name) <= MOST_CLEANED:
+            raise InputError(
+                f"The option {name!r} is a number of pixels, 0 (none is cleaned) to {MOST_CLEANED}."
+            )
     if not 0 <= options.seed <= MOST_SEED:
         raise InputError(f"The option 'seed' is a whole number, 0 to {MOST_SEED}.")
     return options

@@ -60,6 +60,13 @@ class LeftOut(TypedDict):
     frames: str
 
 
+class Cleaned(TypedDict):
+    """Specks that were removed and holes that were filled, over all masks that were made."""
+
+    specks: int
+    holes: int
+
+
 class Report(TypedDict):
     """What REPORT.json holds, besides `divergence`: [{frame, object, score, label, why}].
 
@@ -87,6 +94,7 @@ class Report(TypedDict):
     notices: list[str]
     next_frame: NextFrame | None
     left_out: list[LeftOut]
+    cleaned: Cleaned
     stages: dict[str, float]
     spans: list[SpanTime]
 

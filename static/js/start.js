@@ -73,6 +73,8 @@ function options() {
     segmenter: elements.segmenter.value,
     refine: elements.refine.checked,
     stop_at_divergence: elements.stop_at_divergence.valueAsNumber || 0,
+    min_speck: elements.min_speck.valueAsNumber || 0,
+    min_hole: elements.min_hole.valueAsNumber || 0,
     parallel_spans: elements.parallel_spans.valueAsNumber || 0,
     reuse_previous: elements.reuse_previous.checked && !elements.reuse_previous.disabled,
     delete_zip: elements.delete_zip.checked,

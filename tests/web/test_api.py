@@ -92,6 +92,8 @@ def test_a_run_without_a_body_takes_the_default_options(
         ({"stop_at_divergence": 1.5}, "from 0 (never) to 1"),
         ({"stop_at_divergence": "half"}, "a number"),
         ({"stop_at_divergence": True}, "a number"),
+        ({"min_speck": -1}, "a number of pixels, 0 (none is cleaned) to 1000000"),
+        ({"min_hole": 1_000_001}, "a number of pixels, 0 (none is cleaned) to 1000000"),
         ({"parallel_spans": "two"}, "whole number"),
         ({"reuse_previous": 1}, "true or false"),
         ({"engine": None}, "a text"),
