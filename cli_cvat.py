@@ -57,13 +57,13 @@ def push(options: argparse.Namespace, settings: Settings) -> int:
     wanted = None
     if options.job or options.task:
         wanted = read_target(f"job-{options.job}" if options.job else f"task-{options.task}")
-    with Server(settings) as server, _progress("Pushing") as tell:
+    with Server(settings) as server, _progress("Pushing", unit="") as tell:
         done = put(
             server, options.result, settings, target=wanted, replace=options.replace, tell=tell
         )
     if done.way is Way.NOTHING:
         say(f"{done.target}: all {done.masks} masks are there already.")
-    elif done.way is Way.APPEND:
+    elif done.way in (Way.APPEND, Way.SHAPES):
         kept = done.masks - done.sent
         say(f"{done.target}: {done.sent} masks added, {kept} were there; nothing was replaced.")
     else:
@@ -98,14 +98,14 @@ def _complain(sentence: str) -> None:
 
 
 @contextlib.contextmanager
-def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar of bytes on a terminal, silence elsewhere."""
+def _progress(what: str, unit: str = "B") -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal, of bytes by default; silence elsewhere."""
     if sys.stderr is None or not sys.stderr.isatty():
         yield lambda done, total: None
         return
     from tqdm import tqdm
 
-    with tqdm(desc=what, unit="B", unit_scale=True, dynamic_ncols=True, leave=False) as bar:
+    with tqdm(desc=what, unit=unit, unit_scale=True, dynamic_ncols=True, leave=False) as bar:
 
         def tell(done: int, total: int) -> None:
             bar.total = total or None

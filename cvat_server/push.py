@@ -1,9 +1,10 @@
 """A result goes into the job or task that it is of, without replacing what others did meanwhile.
 
-Where the server's imports can add, only the masks that it lacks are sent: what is there, with all
-that an import would lose (tags, groups, who drew it), stays untouched. Where a result replaces
-masks of an earlier one, or the server is older, the whole result is imported in the place of all,
-and only if all is what the result was made from.
+Only the masks that the job lacks are sent: what is there, with all that an import would lose
+(tags, groups, who drew it), stays untouched. They are imported where the server's imports can add,
+and go in as shapes, in batches, where they cannot or where they are many. Where a result replaces
+masks of an earlier one, the whole result is imported in the place of all, and only if all is what
+the result was made from.
 """
 
 from __future__ import annotations
@@ -23,11 +24,12 @@ from cvat_io.tracktext import FOOT, HEAD, mask_tracks
 from cvat_io.zipwrite import write_zip
 from cvat_server.pull import Tell
 from cvat_server.server import Server
+from cvat_server.shapes import Place, send
 from cvat_server.state import (
     MaskKey,
     Memories,
-    Memory,
     OnServer,
+    Sending,
     head_of,
     key_of,
     on_server,
@@ -36,6 +38,7 @@ from cvat_server.target import Target, target_of
 from errors import ConflictError, InputError
 
 FORMAT = "CVAT 1.1"
+MOST_IMPORTED = 30_000  # masks; an import of more holds the job for minutes, and is all or nothing
 
 
 class Way(StrEnum):
@@ -43,6 +46,7 @@ class Way(StrEnum):
 
     NOTHING = "nothing"
     APPEND = "append"
+    SHAPES = "shapes"
     REPLACE = "replace"
 
 
@@ -68,8 +72,10 @@ def push(
     """Import `result` into the job or task that it is of.
 
     `target`: which one that must be, if a person said so. `replace`: put the result in the place
-    of whatever is there. Raises ConflictError where that would replace others' work, InputError
-    for all else that a person can mend; the job is then as it was.
+    of whatever is there. `tell` hears how much of how much is sent: bytes of an archive, or masks.
+    Raises ConflictError where that would replace others' work, InputError for all else that a
+    person can mend; the job is then as it was, or holds whole batches of the result more, and the
+    same push goes on from there.
     """
     with open_export(result, settings.limits) as export:
         own = target_of(export.meta, result.name)
@@ -78,96 +84,164 @@ def push(
                 f"{result.name} is of {own}, not of {target}: CVAT would put its masks on other "
                 f"frames, so push it to {own}."
             )
-        memories = Memories(settings)
         masks = {key for shape in _masks(export) if (key := key_of(shape)) is not None}
         if not masks:
             raise InputError(f"{result.name} holds no masks: push what `relay track` wrote.")
         entity = server.entity(own)
         _require_same_frames(entity, own, export)
-        labels = server.labels(own)
-        first = int(entity.start_frame) if own.kind is ExportKind.JOB else 0
-
-        def look() -> OnServer:
-            return on_server(server.annotations(own), labels, export.meta, first)
-
-        before = look()
-        way = Way.REPLACE if replace else _way(server, own, masks, before, memories, export)
+        trip = _Trip(server, Memories(settings), own, export, masks, entity, tell or _nobody)
+        before = trip.look()
+        way = Way.REPLACE if replace else trip.way(before)
         missing = masks - before.masks
-        if way is Way.NOTHING:  # and not noted as ours: who knows who put it there
-            return Pushed(own, way, 0, len(masks))
-        _require_known_labels(export, labels, own)
-        with _archive(export, result, way, missing) as file:
-            now = server.entity(own)
-            if not replace and now.updated_date != entity.updated_date:
-                raise _changed(own)
-            with server.asking(own):
+        if way is not Way.NOTHING:
+            trip.require_known_labels()
+        if way is Way.APPEND or way is Way.REPLACE:
+            trip.send_archive(result, way, missing, unasked=not replace)
+        elif way is Way.SHAPES:
+            trip.send_shapes(before, missing)
+        trip.settle(way, before)
+    return Pushed(own, way, len(masks) if way is Way.REPLACE else len(missing), len(masks))
+
+
+class _Trip:
+    """One result on its way into one job or task; what it takes is read once."""
+
+    def __init__(
+        self,
+        server: Server,
+        memories: Memories,
+        target: Target,
+        export: Export,
+        masks: set[MaskKey],
+        entity: Any,
+        tell: Tell,
+    ) -> None:
+        self._server, self._memories, self._target = server, memories, target
+        self._export, self._masks, self._entity, self._tell = export, masks, entity, tell
+        self._memory = memories.read(target)
+        self._labels = server.labels(target)
+        self._names = {label.number: label.name for label in self._labels}
+        self._first = int(entity.start_frame) if target.kind is ExportKind.JOB else 0
+
+    def look(self) -> OnServer:
+        """What the server holds now."""
+        sending = self._memory.sending
+        return on_server(
+            self._server.annotations(self._target),
+            self._names,
+            self._export.meta,
+            self._first,
+            sending.masks if sending else frozenset(),
+        )
+
+    def way(self, there: OnServer) -> Way:
+        """How the result can go in without harm; ConflictError where it cannot."""
+        missing, stale = self._masks - there.masks, there.masks - self._masks
+        if not missing and not stale:
+            return Way.NOTHING
+        if not there.empty:
+            self._require_unchanged(there, adds=not stale)
+        if not stale:
+            few = len(missing) <= MOST_IMPORTED
+            return Way.APPEND if self._server.appends and few else Way.SHAPES
+        if there.tags:
+            raise ConflictError(
+                f"The import would remove {there.tags} tags of {self._target}, which this format "
+                "does not know: push with --replace if they may go."
+            )
+        return Way.REPLACE
+
+    def require_known_labels(self) -> None:
+        """Make sure that CVAT knows where each mask belongs."""
+        unknown = sorted({shape.label for shape in _masks(self._export)} - {*self._names.values()})
+        if unknown:
+            raise InputError(
+                f'{self._target} has no label "{unknown[0]}" any more, so that CVAT would refuse '
+                "the import: add it again, or pull and run again."
+            )
+
+    def send_archive(self, result: Path, way: Way, missing: set[MaskKey], *, unasked: bool) -> None:
+        """Import the result, or of it what is missing. `unasked`: not over what others save."""
+        with _archive(self._export, result, way, missing) as file:
+            now = self._server.entity(self._target)
+            if unasked:
+                self._require_still(now)
+            with self._server.asking(self._target):
                 now.import_annotations(
                     FORMAT,
                     file,
-                    import_mode=str(way) if server.appends else None,
-                    pbar=_Bar(tell or (lambda done, total: None)),
+                    import_mode=str(way) if self._server.appends else None,
+                    pbar=_Bar(self._tell),
                 )
-        after = look()
-        if not masks <= after.masks:
-            raise InputError(
-                f"CVAT took {result.name} for {own}, but {len(masks - after.masks)} of its "
-                f"{len(masks)} masks are not there: look at the job, and push again."
+
+    def send_shapes(self, before: OnServer, missing: set[MaskKey]) -> None:
+        """Add what is missing in batches; that they are ours is noted before the first one."""
+        self._require_still(self._server.entity(self._target))
+        begun = self._broken_off(before)
+        with self._memories.changing(self._target) as memory:
+            memory.sending = (
+                Sending(begun.base, begun.masks | missing)
+                if begun
+                else Sending(before.fingerprint, frozenset(missing))
             )
-        if _is_ours(way, masks, before, after, export):
-            seen = str(server.entity(own).updated_date)
-            with memories.changing(own) as memory:
+        meta = self._export.meta
+        place = Place(
+            target=self._target,
+            labels=self._labels,
+            start=meta.start_frame,
+            step=meta.step,
+            first=self._first,
+        )
+        send(self._server, place, _wanted(self._export, missing), len(missing), self._tell)
+
+    def settle(self, way: Way, before: OnServer) -> None:
+        """Make sure that all is there, and note it as ours where nobody else has saved."""
+        if way is Way.NOTHING and self._memory.sending is None:
+            return  # who knows who put it there
+        after = before if way is Way.NOTHING else self.look()
+        missing = self._masks - after.masks
+        if missing:
+            raise InputError(
+                f"CVAT took {self._export.path.name} for {self._target}, but {len(missing)} of its "
+                f"{len(self._masks)} masks are not there: look at the job, and push again."
+            )
+        seen = str(self._server.entity(self._target).updated_date)
+        with self._memories.changing(self._target) as memory:
+            memory.sending = None
+            if self._is_ours(way, before, after):
                 memory.pushed, memory.seen = after.fingerprint, seen
-    return Pushed(own, way, len(missing) if way is Way.APPEND else len(masks), len(masks))
 
+    def _is_ours(self, way: Way, before: OnServer, after: OnServer) -> bool:
+        """Whether what is there is what we put there; else somebody has saved in between."""
+        if way is Way.NOTHING:  # the last batch of an earlier push arrived, unheard
+            return self._broken_off(before) is not None
+        if way is Way.REPLACE:
+            others = sum(1 for _ in self._export.others())
+            return after.masks == self._masks and after.others[0] == others
+        return after.masks == self._masks | before.masks and after.others == before.others
 
-def _is_ours(
-    way: Way, masks: set[MaskKey], before: OnServer, after: OnServer, export: Export
-) -> bool:
-    """Whether what is there is what we put there; else somebody has saved in between."""
-    if way is Way.APPEND:
-        return after.masks == masks | before.masks and after.others == before.others
-    return after.masks == masks and after.others[0] == sum(1 for _ in export.others())
+    def _broken_off(self, there: OnServer) -> Sending | None:
+        """An earlier push that did not end, where nobody else has changed the job since."""
+        sending = self._memory.sending
+        return sending if sending is not None and there.without == sending.base else None
 
+    def _require_unchanged(self, there: OnServer, *, adds: bool) -> None:
+        """Make sure that the job is as it was when the result's export was made, if known."""
+        pulled = self._memory.pulls.get(head_of(self._export.meta))
+        now = there.without if self._broken_off(there) else there.fingerprint
+        if now in (self._memory.pushed, pulled):
+            return
+        if pulled is not None:
+            raise _changed(self._target)
+        if not adds:  # exported by hand: all that can be known is that the result holds its masks
+            raise ConflictError(
+                f"{self._target} holds what the result may not, and its export was not fetched "
+                "with `relay pull`: pull it and run again, or push with --replace."
+            )
 
-def _way(
-    server: Server,
-    target: Target,
-    masks: set[MaskKey],
-    there: OnServer,
-    memories: Memories,
-    export: Export,
-) -> Way:
-    """How the result can go in without harm; ConflictError where it cannot."""
-    missing, stale = masks - there.masks, there.masks - masks
-    if not missing and not stale:
-        return Way.NOTHING
-    adds = not stale and server.appends
-    if not there.empty:
-        _require_unchanged(target, there, memories.read(target), export, adds)
-    if adds:
-        return Way.APPEND
-    if there.tags:
-        raise ConflictError(
-            f"The import would remove {there.tags} tags of {target}, which this format does not "
-            "know: push with --replace if they may go."
-        )
-    return Way.REPLACE
-
-
-def _require_unchanged(
-    target: Target, there: OnServer, memory: Memory, export: Export, adds: bool
-) -> None:
-    """Make sure that the job is as it was when the result's export was made, as far as we know."""
-    pulled = memory.pulls.get(head_of(export.meta))
-    if there.fingerprint in (memory.pushed, pulled):
-        return
-    if pulled is not None:
-        raise _changed(target)
-    if not adds:  # exported by hand: all that can be known is that the result holds its masks
-        raise ConflictError(
-            f"{target} holds what the result may not, and its export was not fetched with `relay "
-            "pull`: pull it and run again, or push with --replace."
-        )
+    def _require_still(self, now: Any) -> None:
+        if now.updated_date != self._entity.updated_date:
+            raise _changed(self._target)
 
 
 def _changed(target: Target) -> ConflictError:
@@ -186,17 +260,17 @@ def _require_same_frames(entity: Any, target: Target, export: Export) -> None:
         )
 
 
-def _require_known_labels(export: Export, labels: dict[int, str], target: Target) -> None:
-    unknown = sorted({shape.label for shape in _masks(export)} - set(labels.values()))
-    if unknown:
-        raise InputError(
-            f'{target} has no label "{unknown[0]}" any more, so that CVAT would refuse the import: '
-            "add it again, or pull and run again."
-        )
-
-
 def _masks(export: Export) -> Iterator[MaskShape]:
     return (track for track in export.tracks() if isinstance(track, MaskShape))
+
+
+def _wanted(export: Export, missing: set[MaskKey]) -> Iterator[MaskShape]:
+    """The masks that are missing, each once."""
+    left = set(missing)
+    for shape in _masks(export):
+        if (key := key_of(shape)) in left:
+            left.discard(key)
+            yield shape
 
 
 @contextmanager
@@ -210,8 +284,7 @@ def _archive(export: Export, result: Path, way: Way, missing: set[MaskKey]) -> I
         return
     with tempfile.TemporaryDirectory(prefix="mask-relay-") as folder:
         file = Path(folder) / "added.zip"
-        wanted = (shape for shape in _masks(export) if key_of(shape) in missing)
-        parts = mask_tracks(0, wanted, export.meta)
+        parts = mask_tracks(0, _wanted(export, missing), export.meta)
         with file.open("x+b") as stream:
             write_zip(stream, ANNOTATIONS, _document(export, parts))
         yield file
@@ -222,6 +295,10 @@ def _document(export: Export, tracks: Iterator[str]) -> Iterator[str | bytes]:
     yield b"  " + export.meta.xml + b"\n"
     yield from tracks
     yield FOOT
+
+
+def _nobody(done: int, total: int) -> None:
+    """Hear of progress and do nothing."""
 
 
 class _Bar:

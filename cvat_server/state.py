@@ -66,10 +66,12 @@ def key_of(shape: MaskShape) -> MaskKey | None:
 class OnServer:
     """What the server holds: the fingerprint of all, the keys of its masks, and what else.
 
+    `without`: the fingerprint of all but the masks that a push that broke off may have sent.
     `others`: how many tags, tracks and shapes that are no masks, and their fingerprint.
     """
 
     fingerprint: str
+    without: str
     masks: frozenset[MaskKey]
     tags: int
     others: tuple[int, str]
@@ -81,25 +83,36 @@ class OnServer:
 
 
 def on_server(
-    annotations: Mapping[str, Any], labels: Mapping[int, str], meta: Meta, first: int
+    annotations: Mapping[str, Any],
+    labels: Mapping[int, str],
+    meta: Meta,
+    first: int,
+    sent: frozenset[MaskKey] = frozenset(),
 ) -> OnServer:
     """Sum up annotations as the API gives them.
 
     `labels`: names by number. `first`: the number of the job's first frame in its task; the API
-    counts a task's frames from 0 without their step, files count the source's.
+    counts a task's frames from 0 without their step, files count the source's. `sent`: the masks
+    of a push that broke off.
     """
     keys = set()
     shapes = annotations.get("shapes") or []
     rest = [shape for shape in shapes if shape.get("type") != "mask"]
     others = {**annotations, "shapes": rest}
+    before = list(rest)
     for shape in shapes:
         if shape.get("type") != "mask":
             continue
         frame = meta.start_frame + (int(shape["frame"]) - first) * meta.step
         label = labels.get(int(shape["label_id"]), "")
-        keys.add(_api_key(frame, label, shape["points"]))
+        key = _api_key(frame, label, shape["points"])
+        keys.add(key)
+        if key not in sent:
+            before.append(shape)
+    whole = fingerprint(annotations)
     return OnServer(
-        fingerprint=fingerprint(annotations),
+        fingerprint=whole,
+        without=fingerprint({**annotations, "shapes": before}) if sent else whole,
         masks=frozenset(keys),
         tags=len(annotations.get("tags") or []),
         others=(sum(len(others.get(kind) or []) for kind in _KINDS), fingerprint(others)),
@@ -116,18 +129,28 @@ def _api_key(frame: int, label: str, points: list[float]) -> MaskKey:
     return key or sha256(f"{frame}\0{label}\0{points}".encode()).digest()
 
 
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """A push in batches that has begun: the fingerprint before it, and the masks that it sends."""
+
+    base: str
+    masks: frozenset[MaskKey]
+
+
 @dataclass(slots=True)
 class Memory:
     """What we remember of one job or task.
 
     `pulls`: the fingerprint of the annotations that an archive was made of, by the hash of the
     archive's head. `pushed`: the fingerprint after our last push, "" before the first. `seen`: the
-    server's time of the last change when we last pulled or pushed.
+    server's time of the last change when we last pulled or pushed. `sending`: the push that has
+    begun and not ended, if any.
     """
 
     pulls: dict[str, str] = field(default_factory=dict)
     pushed: str = ""
     seen: str = ""
+    sending: Sending | None = None
 
 
 def head_of(meta: Meta) -> str:
@@ -147,7 +170,11 @@ class Memories:
         try:
             found = json.loads(self._file(target).read_text(encoding="utf-8"))
             pulls = {str(head): str(value) for head, value in found["pulls"].items()}
-            return Memory(pulls, str(found["pushed"]), str(found["seen"]))
+            memory = Memory(pulls, str(found["pushed"]), str(found["seen"]))
+            if sending := found.get("sending"):
+                masks = frozenset(bytes.fromhex(key) for key in sending["masks"])
+                memory.sending = Sending(str(sending["base"]), masks)
+            return memory
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return Memory()
 
@@ -159,7 +186,14 @@ class Memories:
             memory = self.read(target)
             yield memory
             kept = list(memory.pulls.items())[-_MOST_PULLS:]
-            told = {"pulls": dict(kept), "pushed": memory.pushed, "seen": memory.seen}
+            told: dict[str, Any] = {
+                "pulls": dict(kept),
+                "pushed": memory.pushed,
+                "seen": memory.seen,
+            }
+            if memory.sending is not None:
+                masks = sorted(key.hex() for key in memory.sending.masks)
+                told["sending"] = {"base": memory.sending.base, "masks": masks}
             with replacing(self._file(target)) as file:
                 file.write(json.dumps(told).encode())
 

@@ -163,37 +163,47 @@ def test_what_is_of_an_earlier_result_is_replaced_while_nobody_else_was_there(
     assert (done.way, len(job.shapes)) == (Way.REPLACE, 14)
 
 
-def test_on_an_older_server_a_box_that_was_drawn_meanwhile_stays(
+def test_an_older_server_gets_what_is_missing_as_shapes(cvat, connect, settings, filled) -> None:
+    cvat.version = "2.60.1"
+    result = filled(pulled(connect, settings))
+    told = []
+    with connect() as server:
+        done = push(server, result, settings, tell=lambda done, total: told.append((done, total)))
+        assert (done.way, done.sent, done.masks) == (Way.SHAPES, 12, 16)
+        assert push(server, result, settings).way is Way.NOTHING
+    assert cvat.imports == []
+    assert told == [(0, 12), (12, 12)]
+    assert len(cvat.jobs[264].shapes) == 16
+    assert {shape["type"] for shape in cvat.jobs[264].shapes} == {"mask"}
+
+
+def test_on_an_older_server_too_nothing_that_is_there_is_touched(
     cvat, connect, settings, filled, tmp_path: Path
 ) -> None:
     cvat.version = "2.60.1"
+    job = cvat.jobs[264]
     export = tmp_path / "264.zip"
-    export.write_bytes(cvat.export(cvat.jobs[264], "job", True))
+    export.write_bytes(cvat.export(job, "job", True))
     result = filled(export)
-    cvat.jobs[264].tracks.append({"id": 3, "frame": 1, "label_id": 1, "shapes": []})
-    with connect() as server, pytest.raises(ConflictError, match="was not fetched with"):
-        push(server, result, settings)
-    assert cvat.imports == []
-
-
-def test_an_older_server_gets_the_whole_result_and_no_half_one(
-    cvat, connect, settings, filled
-) -> None:
-    cvat.version = "2.60.1"
-    result = filled(pulled(connect, settings))
+    job.tracks.append({"id": 3, "frame": 1, "label_id": 1, "shapes": []})
+    job.tags.append({"id": 1, "frame": 0, "label_id": 1, "group": 0, "attributes": []})
+    before = [dict(shape) for shape in job.shapes]
     with connect() as server:
-        done = push(server, result, settings)
-    assert (done.way, done.sent) == (Way.REPLACE, 16)
-    assert len(cvat.jobs[264].shapes) == 16
+        assert push(server, result, settings).way is Way.SHAPES
+    assert (len(job.tracks), len(job.tags), job.shapes[:4]) == (1, 1, before)
 
 
-def test_tags_go_only_with_leave(cvat, connect, settings, filled) -> None:
-    cvat.version = "2.60.1"
+def test_tags_go_only_with_leave(cvat, connect, settings, filled, tmp_path: Path) -> None:
     cvat.jobs[264].tags.append({"id": 1, "frame": 0, "label_id": 1, "group": 0, "attributes": []})
-    result = filled(pulled(connect, settings))
-    with connect() as server, pytest.raises(ConflictError, match="remove 1 tags of job 264"):
-        push(server, result, settings)
-    assert cvat.imports == []
+    second = tmp_path / "second.zip"
+    with connect() as server:
+        push(server, filled(pulled(connect, settings)), settings)
+        with open_export(pull(server, JOB, settings), Limits()) as export:
+            kept = [shape for shape in export.tracks() if shape.frame != 7]
+            write_result(second, export, sorted(kept, key=lambda shape: shape.frame), {})
+        with pytest.raises(ConflictError, match="remove 1 tags of job 264"):
+            push(server, second, settings)
+    assert len(cvat.jobs[264].shapes) == 16
 
 
 def test_an_export_made_by_hand_is_pushed_where_the_result_holds_all_that_is_there(

@@ -18,19 +18,21 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 from xml.etree import ElementTree
 
 import numpy as np
-from cvat_sdk.api_client import ApiClient, Configuration, models
+from cvat_sdk.api_client import Configuration, models
+from cvat_sdk.api_client.model_utils import validate_and_convert_types
 
 from cvat_io.build import write_export
 from cvat_io.masks import encode_labels
 from cvat_io.model import ExportKind, Mask, MaskShape
 from tests.helpers.clips import LABELS, Clip, png
+from tests.helpers.cvat_models import ATTRIBUTES, NAMES, said, said_label, shape_of
+from tests.helpers.cvat_queue import Queue
 
 TOKEN = "cvat-secret-0123456789"
-NAMES = {1: "object", 2: "thing", 3: "HUD"}
 
 
 @dataclass
@@ -59,16 +61,6 @@ class Job:
         self.changes += 1
 
 
-def shape_of(label: int, frame: int, mask: Mask, number: int, source: str = "manual") -> dict:
-    points = [*mask.runs.tolist(), mask.left, mask.top]
-    points += [mask.left + mask.width - 1, mask.top + mask.height - 1]
-    return {
-        "type": "mask", "label_id": label, "frame": frame, "points": [float(p) for p in points],
-        "id": number, "group": 0, "source": source, "attributes": [], "z_order": 0,
-        "occluded": False, "outside": False, "rotation": 0.0, "elements": [],
-    }  # fmt: skip
-
-
 class StandIn:
     """The server. `broken` bytes of the next download are sent, then the line goes dead."""
 
@@ -83,6 +75,10 @@ class StandIn:
         self.asked: list[tuple[str, str, dict[str, str]]] = []
         self.ranges: list[str] = []
         self.imports: list[tuple[str, str]] = []  # mode, file name
+        self.batches: list[int] = []  # how many shapes each request added
+        self.dies_at = 0  # the line goes dead at this batch,
+        self.dies_after = False  # before it is stored or, unheard, after
+        self.queue = Queue()
         self.functions: list[dict[str, Any]] = []
         self.exports: dict[str, bytes] = {}
         self.uploads: dict[str, bytearray] = {}
@@ -153,12 +149,6 @@ class StandIn:
         job.changes += 1
 
 
-def said(model: type, **values: Any) -> Any:
-    """The JSON of one of the SDK's models."""
-    made = model._from_openapi_data(**values)
-    return ApiClient(Configuration(host="http://x")).sanitize_for_serialization(made)
-
-
 class _Handler(BaseHTTPRequestHandler):
     cvat: StandIn
     protocol_version = "HTTP/1.1"
@@ -177,7 +167,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.cvat.asked.append((self.command, self.path, dict(self.headers.items())))
         parts = urlsplit(self.path)
         asked = {name: values[0] for name, values in parse_qs(parts.query).items()}
-        path = parts.path.rstrip("/")
+        path = unquote(parts.path).rstrip("/")
         if self.cvat.leads_to:
             return self._json({}, 301, {"Location": self.cvat.leads_to + self.path})
         if path == "/api/server/about":
@@ -196,11 +186,19 @@ class _Handler(BaseHTTPRequestHandler):
             rows = [self._job(job) for job in jobs]
             return self._json({"count": len(rows), "next": None, "results": rows})
         if path == "/api/labels":
-            rows = [said(models.Label, name=name, id=n, attributes=[]) for n, name in NAMES.items()]
+            rows = [said_label(number) for number in NAMES]
             return self._json({"count": len(rows), "next": None, "results": rows})
         if path == "/api/functions":
             self.cvat.functions.append(json.loads(body))
             return self._json({**self.cvat.functions[-1], "id": 5}, 201)
+        if path == "/api/functions/5":
+            defaults = {"min_neg_points": -1, "startswith_box": False}
+            return self._json({**defaults, **self.cvat.functions[-1], "id": 5})
+        if path == "/api/functions/queues/function:5/watch":
+            return self._watch()
+        if path.startswith("/api/functions/queues/function:5/requests/"):
+            step = path.split("/requests/")[1]
+            return self._json(self.cvat.queue.answer(step, json.loads(body)))
         if path.startswith("/api/requests/"):
             return self._request(path.rsplit("/", 1)[1])
         found = re.fullmatch(r"/api/(job|task)s/(\d+)(/.*)?", path)
@@ -216,6 +214,17 @@ class _Handler(BaseHTTPRequestHandler):
             return self._json(
                 {"version": 0, "tags": job.tags, "shapes": job.shapes, "tracks": job.tracks}
             )
+        if rest == "/annotations" and self.command == "PATCH":
+            return self._add(job, asked, json.loads(body))
+        if rest == "/data/meta":
+            height, width = job.clip.maps[0].shape
+            frame = {"name": "clip.mp4", "width": width, "height": height, "related_files": 0}
+            return self._json(
+                {"chunks_updated_date": str(job.updated), "frames": [frame], "deleted_frames": []}
+            )
+        if rest == "/data":
+            assert (asked["type"], asked["quality"]) == ("frame", "original")
+            return self._bytes(png(job.clip.images[int(asked["number"])]), "image/png")
         if rest == "/dataset/export":
             assert asked["format"] == "CVAT for video 1.1"
             name = f"export-{kind}-{job.number}-{asked['save_images']}-{job.changes}"
@@ -226,6 +235,48 @@ class _Handler(BaseHTTPRequestHandler):
         if rest == "/dataset/download":
             return self._download(self.cvat.exports[asked["rq_id"]], asked["rq_id"])
         return self._upload(job, rest, asked, body)
+
+    def _add(self, job: Job, asked: dict[str, str], data: dict[str, Any]) -> None:
+        """The server's rules: the SDK's models, known labels and attributes, frames of the job."""
+        cvat = self.cvat
+        assert asked == {"action": "create"}
+        assert not data["tags"]
+        assert not data["tracks"]
+        validate_and_convert_types(
+            data, (models.PatchedLabeledDataRequest,), ["body"], True, True,
+            Configuration(host="http://x"),
+        )  # fmt: skip
+        cvat.batches.append(len(data["shapes"]))
+        dies = len(cvat.batches) == cvat.dies_at
+        self.close_connection = dies
+        if dies and not cvat.dies_after:
+            return None
+        for shape in data["shapes"]:
+            specs = {each["spec_id"] for each in shape["attributes"]}
+            known = shape["label_id"] in NAMES and specs <= {*ATTRIBUTES[shape["label_id"]]}
+            last = job.first + len(job.clip.images) - 1
+            if not known or not job.first <= shape["frame"] <= last:
+                return self._json(["spec_id or label_id or frame is invalid"], 400)
+        numbers = range(len(job.shapes) + 2000, len(job.shapes) + 2000 + len(data["shapes"]))
+        rest = {"outside": False, "rotation": 0.0, "elements": []}
+        added = [{**rest, **s, "id": n} for s, n in zip(data["shapes"], numbers, strict=True)]
+        job.shapes += added
+        job.changes += 1
+        return None if dies else self._json({**data, "shapes": added})
+
+    def _watch(self) -> None:
+        """Tell of requests, one event each, until the agent goes."""
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.close_connection = True
+        for event in self.cvat.queue.events():
+            try:
+                self.wfile.write(event)
+                self.wfile.flush()
+            except OSError:
+                return
 
     def _download(self, data: bytes, name: str) -> None:
         begin, status = 0, 200
@@ -303,13 +354,19 @@ class _Handler(BaseHTTPRequestHandler):
         return said(
             models.TaskRead, jobs=models.JobsSummary._from_openapi_data(completed=0, validation=0),
             labels=models.LabelsSummary._from_openapi_data(url="x"), id=job.number, name="clip",
-            size=len(job.clip.images), updated_date=job.updated,
+            size=len(job.clip.images), updated_date=job.updated, data_chunk_size=36,
+            data_original_chunk_type="video", organization=None,
         )  # fmt: skip
 
     def _json(self, value: Any, status: int = 200, headers: dict[str, str] | None = None) -> None:
         data = b"" if status == 204 else json.dumps(value).encode()
+        self._bytes(data, "application/json", status, headers)
+
+    def _bytes(
+        self, data: bytes, kind: str, status: int = 200, headers: dict[str, str] | None = None
+    ) -> None:
         self.send_response(status)
-        for name, text in ({"Content-Type": "application/json"} | (headers or {})).items():
+        for name, text in ({"Content-Type": kind} | (headers or {})).items():
             self.send_header(name, text)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
