@@ -46,6 +46,8 @@ class Settings:
     data_dir: Path = field(default_factory=lambda: Path("data").absolute())
     downloads_path: Path = field(default_factory=lambda: Path("data/downloads").absolute())
     model_dir: Path = field(default_factory=lambda: Path("data/models").absolute())
+    sequences_path: Path = field(default_factory=lambda: Path("data/sequences").absolute())
+    results_path: Path = field(default_factory=lambda: Path("data/results").absolute())
     database_url: str = ""  # empty: SQLite in data_dir
     broker_url: str = ""  # empty: the embedded broker in data_dir
     agent_key: str = ""  # empty: agent.key in data_dir; without either no sign-in, loopback only
@@ -92,6 +94,8 @@ def load(env: Mapping[str, str] | None = None, dotenv: Path | None = None) -> Se
         data_dir=data_dir,
         downloads_path=take("DOWNLOADS_PATH", _path, data_dir / "downloads", "a folder"),
         model_dir=take("MODEL_DIR", _path, data_dir / "models", "a folder"),
+        sequences_path=take("SEQUENCES_PATH", _path, data_dir / "sequences", "a folder"),
+        results_path=take("RESULTS_PATH", _path, data_dir / "results", "a folder"),
         database_url=take(
             "DATABASE_URL", _url("postgresql", "postgres", "sqlite"), "",
             "postgresql://user:password@host/name or sqlite:////absolute/path.db",

@@ -1,4 +1,4 @@
-"""Write an export just as CVAT would: for the demo, the tests and the benches."""
+"""Write an export just as CVAT would: for sequences, the demo, the tests and the benches."""
 
 from __future__ import annotations
 
@@ -36,23 +36,24 @@ def write_export(
     `frames`: (absolute frame number, bytes of a PNG file); frames may be missing, as deleted ones
     are. `masks`: in any order. `stop_frame` is inclusive. The same input gives the same bytes.
     """
-    meta = _meta(kind, job_id, name, start_frame, stop_frame, step, width, height, tuple(labels))
+    meta = make_meta(kind, job_id, name, start_frame, stop_frame, step, width, height, labels)
     with replacing(path) as file:
-        write_zip(file, ANNOTATIONS, _parts(meta, masks))
+        write_zip(file, ANNOTATIONS, annotations_of(meta, masks))
         if with_images:
             with zipfile.ZipFile(file, "a") as archive:
                 for frame, png in frames:
                     archive.writestr(zipfile.ZipInfo(f"images/frame_{frame:06d}.PNG"), png)
 
 
-def _parts(meta: Meta, masks: Iterable[MaskShape]) -> Iterator[str | bytes]:
+def annotations_of(meta: Meta, masks: Iterable[MaskShape]) -> Iterator[str | bytes]:
+    """Give the text of an annotations.xml in parts; `masks` in any order."""
     yield HEAD
     yield b"  " + meta.xml + b"\n"
     yield from mask_tracks(0, masks, meta)
     yield FOOT
 
 
-def _meta(
+def make_meta(
     kind: ExportKind,
     job_id: str,
     name: str,
@@ -61,8 +62,13 @@ def _meta(
     step: int,
     width: int,
     height: int,
-    labels: tuple[Label, ...],
+    labels: Sequence[Label],
+    mode: str = "interpolation",
 ) -> Meta:
+    """Make the head of an export: frames `start` to `stop` (inclusive), sizes in pixels.
+
+    `mode`: "interpolation" (a video) or "annotation" (a list of images).
+    """
     size = len(range(start, stop + 1, step))
     original_size = [
         "<original_size>",
@@ -75,7 +81,7 @@ def _meta(
         f"<id>{text_of(job_id)}</id>",
         *([f"<name>{text_of(name)}</name>"] if task else []),
         f"<size>{size}</size>",
-        "<mode>interpolation</mode>",
+        f"<mode>{mode}</mode>",
         "<overlap>0</overlap>",
         "<bugtracker></bugtracker>",
         f"<created>{_DATE}</created>",
@@ -108,8 +114,8 @@ def _meta(
     ]
     xml = "\n".join(["<meta>", *("    " + line for line in lines), "  </meta>"])
     return Meta(
-        kind=kind, id=job_id, name=name if task else "", mode="interpolation", size=size,
-        start_frame=start, stop_frame=stop, step=step, overlap=0, segments=1, labels=labels,
+        kind=kind, id=job_id, name=name if task else "", mode=mode, size=size,
+        start_frame=start, stop_frame=stop, step=step, overlap=0, segments=1, labels=tuple(labels),
         width=width, height=height, source=f"{name}.mp4" if task else "", xml=xml.encode(),
     )  # fmt: skip
 

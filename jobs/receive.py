@@ -145,6 +145,16 @@ class Receiver:
             finally:
                 link.unlink(missing_ok=True)
 
+    def adopt(self, received: Received, path: Path, settle: Settle) -> None:
+        """Record an archive that we made ourselves, of a sequence, as a revision of its job.
+
+        `path`: on the disk of DATA_DIR; it is moved, unless the latest revision is this content.
+        """
+        upload = Upload(path, received.sha256, received.bytes)
+        with self._turn(received.source):
+            if not self._is_known(received.job_id, upload, settle):
+                self._record(received, upload, settle)
+
     @contextmanager
     def _turn(self, source: str) -> Iterator[None]:
         """Let uploads of one job become revisions in the order in which their last bytes came.

@@ -25,6 +25,8 @@ from jobs.plan import Drafted, RunInputs, draft
 from jobs.planned import plan_view
 from jobs.queue import Waker
 from jobs.receive import Receiver, archive_name
+from jobs.sequences import KIND as SEQUENCE
+from jobs.sequences import Sequences
 from jobs.store_inputs import export_path
 from jobs.tokens import Tokens
 from jobs.uploads import Uploads
@@ -57,12 +59,14 @@ class Jobs:
         self.files = JobFiles(settings.data_dir)
         self._receiver = Receiver(settings, self.database)
         self.uploads = Uploads(settings, self.database, self._receiver)
+        self.sequences = Sequences(settings, self.database, self._receiver)
         self.tokens = Tokens(self.database)
         self._waker = Waker(settings)
         self._vitals = Vitals(settings, self.database, self._waker.state)
 
     def close(self) -> None:
-        """Give back connections to database and broker."""
+        """Give back connections to database and broker; sequences are no longer read."""
+        self.sequences.close()
         self._waker.close()
         self.database.close()
 
@@ -303,6 +307,11 @@ class Jobs:
                 raise store.no_such_job(job_id)
             if revision.refused:
                 raise ConflictError(f"The export of job {job_id} was refused: {revision.refused}")
+            if revision.summary["kind"] == SEQUENCE and not revision.summary["key_frames"]:
+                raise ConflictError(
+                    f"Nothing is drawn in {job.name} yet: open it in the studio, draw masks on at "
+                    "least one frame there and submit them."
+                )
             if starting:
                 store_runs.refuse_second_run(session, job)
             images = revision.number

@@ -1,0 +1,154 @@
+"""Reading a stranger's video happens in a process of its own.
+
+A file that makes a decoder crash, or eat the memory, ends that process and not the server; and the
+clients of the server are not held up, since it runs at a lower priority. The child hears one line
+of JSON on stdin and answers in lines of JSON on stdout. It leaves as soon as its stdin is closed,
+so that it never outlives the server that asked.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from config import Limits
+from cvat_io.sequence import Found, SequenceKind
+from cvat_io.sequence_archive import Made, Tell, first_picture, write_sequence
+from errors import InputError, one_line
+
+ROOT = Path(__file__).resolve().parent.parent
+_TELL_EVERY = 0.3  # seconds between two lines on how far it is
+_POLITE = 5  # added to the process's niceness
+
+
+def make(
+    source: Path,
+    kind: SequenceKind,
+    out: Path,
+    *,
+    root: Path,
+    job_id: str,
+    limits: Limits,
+    tell: Tell,
+    started: Callable[[subprocess.Popen[str]], None],
+) -> Made:
+    """Do what `write_sequence` does, in a child; `started` hears of it, to be able to end it."""
+    request = {"do": "make", "job": job_id, **_of(source, kind, out, root, limits)}
+    answer = _ask(request, source.name, tell, started)
+    return Made(answer["frames"], answer["width"], answer["height"])
+
+
+def picture(found: Found, out: Path, *, root: Path, limits: Limits) -> None:
+    """Write the file of the sequence's first frame to `out`. Raises InputError."""
+    request = {"do": "picture", **_of(found.path, found.kind, out, root, limits)}
+    _ask(request, found.name, lambda _done, _total: None, lambda _child: None)
+
+
+def _of(source: Path, kind: SequenceKind, out: Path, root: Path, limits: Limits) -> dict[str, Any]:
+    return {
+        "source": str(source), "kind": kind.value, "out": str(out), "root": str(root),
+        "limits": asdict(limits),
+    }  # fmt: skip
+
+
+def _ask(
+    request: dict[str, Any],
+    name: str,
+    tell: Tell,
+    started: Callable[[subprocess.Popen[str]], None],
+) -> dict[str, Any]:
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    answer: dict[str, Any] = {}
+    with subprocess.Popen(
+        [sys.executable, "-m", "jobs.sequence_child"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": path},
+        encoding="utf-8",
+    ) as child:
+        started(child)
+        assert child.stdin is not None
+        assert child.stdout is not None
+        try:
+            child.stdin.write(json.dumps(request) + "\n")
+            child.stdin.flush()
+            for line in child.stdout:
+                answer = json.loads(line)
+                if "done" in answer:
+                    tell(answer["done"], answer["total"])
+        except BrokenPipeError:  # it was ended before it heard
+            answer = {}
+        finally:
+            child.kill()
+    if "error" in answer:
+        raise InputError(answer["error"])
+    if "made" not in answer:
+        raise InputError(
+            f"Reading {one_line(name, 120)} was broken off, by a file that is damaged or needs too "
+            "much memory, or because the server stops: convert the file, or open it again."
+        )
+    made: dict[str, Any] = answer["made"]
+    return made
+
+
+def _main() -> None:
+    request = json.loads(sys.stdin.readline())
+    out = Path(request["out"])
+    threading.Thread(target=_leave_with_parent, args=(out,), daemon=True).start()
+    if hasattr(os, "nice"):
+        os.nice(_POLITE)
+    last = [0.0]
+
+    def tell(done: int, total: int) -> None:
+        if time.monotonic() - last[0] > _TELL_EVERY:
+            last[0] = time.monotonic()
+            _say({"done": done, "total": total})
+
+    try:
+        _say({"made": _do(request, out, tell)})
+    except InputError as exc:
+        out.unlink(missing_ok=True)
+        _say({"error": str(exc)})
+    except OSError as exc:
+        out.unlink(missing_ok=True)
+        _say(
+            {
+                "error": f"The sequence cannot be written ({exc.strerror or 'unknown reason'}): "
+                "make room in DATA_DIR, then open it again."
+            }
+        )
+
+
+def _do(request: dict[str, Any], out: Path, tell: Tell) -> dict[str, Any]:
+    source, root = Path(request["source"]), Path(request["root"])
+    kind, limits = SequenceKind(request["kind"]), Limits(**request["limits"])
+    if request["do"] == "picture":
+        out.write_bytes(first_picture(Found(source.name, kind, source), root, limits))
+        return {}
+    made = write_sequence(
+        out, source, kind, root=root, job_id=request["job"], limits=limits, tell=tell
+    )
+    return asdict(made)
+
+
+def _leave_with_parent(out: Path) -> None:
+    sys.stdin.read()
+    out.unlink(missing_ok=True)
+    os._exit(1)
+
+
+def _say(line: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    _main()
