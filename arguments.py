@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from config import MOST_THREADS
+from cvat_io.forms import MOST_MEGABYTES, MOST_TOLERANCE, TOLERANCE, Form
 from errors import InputError, one_line
 from jobs.views import MOST_CLEANED, MOST_MEMORY, MOST_SEED, MemoryKeeps, Priority, Prompts, Role
 
@@ -145,18 +146,46 @@ def build_parser() -> argparse.ArgumentParser:
     result.add_argument("job", metavar="JOB", help="the job's id, as `relay jobs` lists it")
     result.add_argument("--out", type=Path, required=True, metavar="F", help="file to write")
 
-    export = verbs.add_parser("export", help="write a result as COCO, mask images or a video")
+    export = verbs.add_parser(
+        "export",
+        help="write a result as COCO, mask images, polygons or a video, or in several parts",
+        epilog="Examples: relay export R.zip --format polygons --tolerance 1 --out P.zip, or relay "
+        "export R.zip --images 264.zip --format coco --out C.zip",
+    )
     export.add_argument("result", type=Path, metavar="RESULT.zip", help="what we wrote for CVAT")
     export.add_argument(
-        "--images", type=Path, required=True, metavar="EXPORT.zip", help="the export with images"
+        "--images",
+        type=Path,
+        metavar="EXPORT.zip",
+        help="the export with images, which coco, masks and overlay need",
     )
-    export.add_argument("--format", choices=("coco", "masks", "overlay"), required=True)
+    export.add_argument(
+        "--format",
+        choices=tuple(str(form) for form in Form),
+        required=True,
+        metavar="FORMAT",
+        help="coco, masks, polygons, overlay, or cvat in parts",
+    )
+    export.add_argument(
+        "--tolerance",
+        type=_pixels,
+        metavar="PIXELS",
+        help="polygons: how far one may lie beside the border of its mask, 0 for to the pixel "
+        f"(default: {TOLERANCE:g})",
+    )
+    export.add_argument(
+        "--shard-mb",
+        type=_whole(MOST_MEGABYTES, least=1),
+        metavar="N",
+        help="cvat: parts of at most N MB of annotations, each a whole archive",
+    )
     export.add_argument(
         "--out",
         type=Path,
         required=True,
         metavar="PATH",
-        help=".zip (coco), .zip or a new folder (masks), .mp4 (overlay)",
+        help=".zip (coco, polygons), .zip or a new folder (masks), .mp4 (overlay), a new folder "
+        "(cvat)",
     )
 
     _add_cvat(verbs)
@@ -385,6 +414,19 @@ def _share(text: str) -> float:
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(
             f"{one_line(text, 40)!r} cannot be used: give a number from 0 to 1"
+        )
+    return value
+
+
+def _pixels(text: str) -> float:
+    """A number of pixels, such as a polygon's tolerance."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= MOST_TOLERANCE:
+        raise argparse.ArgumentTypeError(
+            f"{one_line(text, 40)!r} cannot be used: give a number from 0 to {MOST_TOLERANCE:g}"
         )
     return value
 

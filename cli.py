@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import cli_check
 import cli_cvat
+import cli_export
 import cli_keys
 import cli_models
 from arguments import build_parser
@@ -325,36 +326,6 @@ def _result(options: argparse.Namespace, settings: Settings) -> int:
     return DONE
 
 
-def _export(options: argparse.Namespace, settings: Settings) -> int:
-    _need_worker_stack()
-    from cvat_io import coco, overlay, pngs
-    from cvat_io.atomic import require_other
-    from cvat_io.export_pair import require_fits
-    from cvat_io.reader import open_export
-    from tracker.frames import ZipFrames, prefetch
-
-    limits = settings.limits
-    require_other(options.out, options.result, options.images)
-    with open_export(options.result, limits) as result, open_export(options.images, limits) as src:
-        if options.format == "coco":
-            coco.write_coco(options.out, result, src)
-        elif options.format == "masks":
-            pngs.write_masks(options.out, result, src)
-        else:
-            if not src.images:
-                raise InputError(
-                    f"{options.images} holds no images: export again with 'Save images' ticked."
-                )
-            require_fits(result, src)
-            numbers = sorted(src.images)
-            members = [src.images[n] for n in numbers]
-            with ZipFrames(options.images, members, limits.image_pixels) as frames:
-                decoded = prefetch(frames, range(len(numbers)))
-                overlay.write_overlay(options.out, result, zip(numbers, decoded, strict=True))
-    say(str(options.out))
-    return DONE
-
-
 def _models(options: argparse.Namespace, settings: Settings) -> int:
     _need_worker_stack()
     return cli_models.models(options, settings)
@@ -390,7 +361,7 @@ VERBS: dict[str, Callable[[argparse.Namespace, Settings], int]] = {
     **dict.fromkeys(_ACTED, _act),
     "jobs": _jobs,
     "result": _result,
-    "export": _export,
+    "export": cli_export.export,
     "pull": cli_cvat.pull,
     "push": cli_cvat.push,
     "models": _models,

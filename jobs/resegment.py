@@ -11,6 +11,7 @@ from config import Limits
 from cvat_io.model import Meta
 from cvat_io.reader import open_export
 from cvat_io.result import read_note
+from cvat_io.shards import part_of
 from errors import InputError
 from jobs.compare import FrameChange, Names, compare_frame
 from jobs.frames_text import parse_frames
@@ -74,6 +75,11 @@ def find_changes(
 
     with open_export(previous, limits) as result:
         require_same_job(result.meta, meta, previous.name)
+        if part := part_of(result.comment):
+            raise InputError(
+                f"{previous.name} is part {part} of a result, and what the others hold would be "
+                "taken for deleted: give the whole result (--previous RESULT.zip)."
+            )
         before = read_sheet(result, ignore_labels)
     _require_labels(before, meta, previous.name)
     old = _old_key_frames(previous, before, meta)
