@@ -90,6 +90,17 @@ def job(job_id: str) -> str | BaseResponse:
     return render_template("job.html", detail=detail, **_head())
 
 
+@blueprint.get("/jobs/<job_id>/panel")
+def panel(job_id: str) -> str:
+    """Show one job frame by frame; all of its state is the session's."""
+    context = here()
+    try:
+        detail = context.call(context.jobs.job, job_id)
+    except NotFoundError:
+        raise _no_job(job_id) from None
+    return render_template("panel.html", job=detail.job, client=_client())
+
+
 @blueprint.post("/jobs/<job_id>/plan")
 def plan(job_id: str) -> str:
     """Say in words what a run would compute, or the sentence why it cannot run.
@@ -206,19 +217,23 @@ def _head() -> dict[str, Any]:
     context = here()
     health = context.call(context.pulse.health)
     workers = context.call(context.jobs.workers)
-    client = Path(current_app.static_folder or "") / CLIENT
     # The embedded broker rests while nobody needs it, and starts again with the next run.
     resting = not workers and not context.settings.broker_url
     return {
         "health": health,
         "workers": workers,
         "trouble": (*_trouble(health, "ok" if resting else health.broker), *words.waiting(workers)),
-        "client": CLIENT if client.is_file() else "",
+        "client": _client(),
         "signed_in": g.who.name != audit.LOCAL,
         "engines": ENGINES,
         "segmenters": SEGMENTERS,
         "engine": context.settings.engine,
     }
+
+
+def _client() -> str:
+    """Return where under static/ the client of live events lies, "" where it is not installed."""
+    return CLIENT if (Path(current_app.static_folder or "") / CLIENT).is_file() else ""
 
 
 def _no_job(job_id: str) -> NotFoundError:

@@ -1,0 +1,219 @@
+// The objects of a session: a list to choose from, and a form that changes the chosen one.
+
+const SHORTCUTS = 9;
+
+export class Objects {
+  // `act(body)`: POST of session/objects, `range(body)`: of session/range; null where it failed.
+  constructor({ root, session, view, act, range, say }) {
+    Object.assign(this, { root, session, view, act, range, say });
+    this.list = root.querySelector("#object-list");
+    this.form = root.querySelector("#object-form");
+    this.dialog = document.getElementById("add-object");
+    this.stored = `mask-relay.colours.${session.job}`;
+    this.#recall();
+    this.#listen();
+  }
+
+  // Choose an object by its number, or by its place in the list.
+  choose(number) {
+    if (this.view.selected === number) return;
+    this.view.selected = number;
+    this.view.paint();
+    this.render();
+    const object = this.session.object(number);
+    if (object) this.say(`${object.name} is selected.`);
+  }
+
+  nth(place) {
+    const object = this.session.objects[place - 1];
+    if (object) this.choose(object.number);
+  }
+
+  // -> the number of the object to draw, asking for a new one where there is none; 0 where none came.
+  async wanted() {
+    if (this.session.object(this.view.selected)) return this.view.selected;
+    if (this.session.objects.length) { this.choose(this.session.objects[0].number); return this.view.selected; }
+    return this.add();
+  }
+
+  // Ask for name and label of a new object; -> its number, or 0.
+  async add() {
+    const { dialog, session } = this;
+    const { name, label } = dialog.querySelector("form").elements;
+    fill(label, session.labels);
+    name.value = "";
+    dialog.returnValue = "";
+    dialog.showModal();
+    await new Promise((resolve) => dialog.addEventListener("close", resolve, { once: true }));
+    if (dialog.returnValue !== "add") return 0;
+    const before = new Set(session.objects.map(({ number }) => number));
+    const answer = await this.act({ action: "add", name: name.value.trim() || label.value, label: label.value });
+    if (!answer) return 0;
+    await session.read();
+    const number = answer.object ?? session.objects.find((each) => !before.has(each.number))?.number ?? 0;
+    this.choose(number);
+    return number;
+  }
+
+  render() {
+    const { session, view } = this;
+    if (!session.object(view.selected)) view.selected = session.objects[0]?.number ?? 0;
+    view.paint();
+    // Rows that stay the same stay the very same elements, under a finger that presses one.
+    const gist = JSON.stringify([session.objects, session.labels, view.selected, [...view.hidden], [...view.colours]]);
+    if (gist === this.gist) { this.mark(); return; }
+    this.gist = gist;
+    const rows = session.objects.map((object, index) => this.#row(object, index));
+    if (!rows.length) {
+      const empty = document.createElement("li");
+      empty.className = "muted";
+      empty.textContent = "No object yet: add one, then draw it.";
+      rows.push(empty);
+    }
+    const focused = this.list.contains(document.activeElement) ? document.activeElement.id : "";
+    this.list.replaceChildren(...rows);
+    if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+    this.mark();
+    this.#fillForm();
+  }
+
+  // Say at each object whether the present frame shows it, and how much it is in doubt.
+  mark() {
+    for (const row of this.list.querySelectorAll("[data-object]")) {
+      const mask = this.view.mask(Number(row.dataset.object));
+      row.classList.toggle("away", !mask);
+      const doubt = mask?.score != null && !this.view.entry.key ? mask.score.toFixed(2) : "";
+      const place = row.querySelector(".doubt");
+      place.textContent = doubt;
+      place.title = doubt ? "Divergence on this frame" : "";
+      place.classList.toggle("high", Number(doubt) >= (this.session.threshold ?? 0.5));
+    }
+    const { scope, frame } = this.form.elements;
+    if (frame) frame.value = this.view.frame;
+    if (scope && document.activeElement !== scope) scope.value = this.#scope();
+  }
+
+  #row(object, index) {
+    const { view } = this;
+    const row = document.createElement("li");
+    row.dataset.object = object.number;
+    const eye = button(`eye-${object.number}`, "eye", view.hidden.has(object.number) ? `Show ${object.name}` : `Hide ${object.name}`);
+    eye.dataset.act = "eye";
+    eye.setAttribute("aria-pressed", String(view.hidden.has(object.number)));
+    const dot = document.createElement("span");
+    dot.className = "swatch";
+    dot.style.background = view.colours.get(object.number) ?? "";
+    eye.append(dot);
+    const name = button(`object-${object.number}`, "object", "");
+    name.dataset.act = "choose";
+    name.setAttribute("aria-pressed", String(view.selected === object.number));
+    name.title = index < SHORTCUTS ? `Select (${index + 1})` : "Select";
+    const words = document.createElement("span");
+    words.className = "name";
+    words.textContent = object.name;
+    const label = document.createElement("small");
+    label.textContent = object.label === object.name ? "" : object.label;
+    words.append(label);
+    const doubt = document.createElement("span");
+    doubt.className = "doubt";
+    const key = document.createElement("kbd");
+    key.textContent = index < SHORTCUTS ? index + 1 : "";
+    name.append(words, doubt, key);
+    row.append(eye, name);
+    return row;
+  }
+
+  #fillForm() {
+    const { form, session, view } = this;
+    const object = session.object(view.selected);
+    form.hidden = !object;
+    if (!object) return;
+    const { name, label, colour, into } = form.elements;
+    if (document.activeElement !== name) name.value = object.name;
+    fill(label, session.labels, object.label);
+    colour.value = view.colours.get(object.number) ?? "#888888";
+    const others = session.objects.filter(({ number }) => number !== object.number);
+    fill(into, [{ name: "", text: "Merge into…" }, ...others.map((each) => ({ name: String(each.number), text: each.name }))]);
+    into.disabled = !others.length;
+  }
+
+  #scope() {
+    const { session, view } = this;
+    const next = session.keys.next(view.frame, 1);
+    const { sequence } = view;
+    const end = next === null ? sequence.last : next - sequence.step;
+    return end > view.frame ? `${view.frame}-${end}` : String(view.frame);
+  }
+
+  #listen() {
+    this.list.addEventListener("click", (event) => {
+      const place = event.target.closest("button");
+      const number = Number(place?.closest("[data-object]")?.dataset.object);
+      if (!place) return;
+      if (place.dataset.act === "choose") { this.choose(number); return; }
+      const { hidden } = this.view;
+      if (!hidden.delete(number)) hidden.add(number);
+      this.render();
+    });
+    this.root.querySelector("#add").addEventListener("click", () => this.add());
+    this.form.addEventListener("submit", (event) => event.preventDefault());
+    this.form.addEventListener("change", (event) => this.#edited(event.target));
+    this.form.addEventListener("click", (event) => {
+      const act = event.target.closest("button")?.dataset.act;
+      if (act) this.#pressed(act);
+    });
+  }
+
+  #edited(field) {
+    const object = this.view.selected;
+    if (field.name === "name") {
+      const name = field.value.trim();
+      if (name) this.act({ action: "rename", object, name }).then(() => this.#fillForm()); else this.#fillForm();
+    }
+    if (field.name === "label") this.act({ action: "relabel", object, label: field.value });
+    if (field.name === "colour") {
+      this.view.own.set(object, field.value);
+      localStorage.setItem(this.stored, JSON.stringify([...this.view.own]));
+      this.render();
+    }
+    if (field.name === "into" && field.value) {
+      this.act({ action: "merge", objects: [object, Number(field.value)], into: Number(field.value) })
+        .then((done) => { if (done) this.choose(Number(field.value)); });
+    }
+  }
+
+  #pressed(act) {
+    const object = this.view.selected, { frame } = this.view;
+    if (act === "split" || act === "end" || act === "start") this.act({ action: act, object, frame });
+    if (act === "delete" || act === "forget") {
+      const found = /^\s*(\d+)\s*(?:-\s*(\d+)\s*)?$/.exec(this.form.elements.scope.value);
+      if (!found) { this.form.elements.scope.focus(); this.say("Give the frames as 31 or 31-60."); return; }
+      this.range({ action: act, objects: [object], from: Number(found[1]), to: Number(found[2] ?? found[1]) });
+    }
+  }
+
+  #recall() {
+    try {
+      for (const [object, colour] of JSON.parse(localStorage.getItem(this.stored)) ?? []) this.view.own.set(object, colour);
+    } catch { localStorage.removeItem(this.stored); } // not of our making
+  }
+}
+
+function button(id, kind, label) {
+  const made = document.createElement("button");
+  made.type = "button";
+  made.id = id;
+  made.className = kind;
+  if (label) { made.setAttribute("aria-label", label); made.title = label; }
+  return made;
+}
+
+function fill(select, choices, chosen) {
+  select.replaceChildren(...choices.map(({ name, text }) => {
+    const option = document.createElement("option");
+    option.value = name;
+    option.textContent = text ?? name;
+    return option;
+  }));
+  if (chosen !== undefined) select.value = chosen;
+}

@@ -1,0 +1,47 @@
+// Accept frames: they become a result that CVAT imports, and the download begins.
+
+import { note } from "./notes.js";
+
+export function bindAccept({ session, view, complain, before }) {
+  const dialog = document.getElementById("accept");
+  const form = dialog.querySelector("form");
+  const { which, until, download } = form.elements;
+  const reason = dialog.querySelector(".reason");
+  const accept = dialog.querySelector("[value='accept']");
+
+  document.querySelector("[data-do='accept']").addEventListener("click", async () => {
+    try { await before(); } catch (error) { complain(error.message); return; }
+    const { sequence } = view;
+    Object.assign(until, { min: sequence.first, max: sequence.last, step: sequence.step, value: view.frame });
+    which.value = "until";
+    reason.hidden = true;
+    dialog.showModal();
+    until.select();
+  });
+  until.addEventListener("input", () => { which.value = "until"; });
+
+  form.addEventListener("submit", async (event) => {
+    if (event.submitter && event.submitter.value !== "accept") return;
+    event.preventDefault();
+    accept.disabled = true;
+    reason.hidden = true;
+    try {
+      const answer = await session.send("accept", { until: which.value === "all" ? null : until.valueAsNumber });
+      dialog.close();
+      note(`Accepted as run ${answer.run}${which.value === "all" ? "" : `, up to frame ${until.valueAsNumber}`}.`);
+      if (download.checked) fetchFile(answer.result);
+    } catch (error) {
+      reason.textContent = error.message;
+      reason.hidden = false;
+    } finally { accept.disabled = false; }
+  });
+}
+
+function fetchFile(address) {
+  const link = document.createElement("a");
+  link.href = address;
+  link.download = "";
+  document.body.append(link);
+  link.click();
+  link.remove();
+}

@@ -1,0 +1,38 @@
+// What the panel says of frames, people and engines.
+
+const WHY = {
+  unsure: "the engine is unsure of it",
+  strayed: "it was followed for long with doubts",
+  distance: "it is far from a key frame",
+  faded: "it hardly differs from its surroundings any more",
+  unlike: "its colours are not those of the key frame",
+  foreign: "the mask holds colours of the surroundings",
+  resized: "its size is not that of the key frame",
+  split: "the mask is in pieces",
+  bent: "its shape jumps",
+  border: "it touches the border of the picture",
+  gone: "it has vanished",
+  apart: "the two passes disagree",
+  missed: "the pass did not arrive at the next key frame's mask",
+};
+
+// "car has drifted (0.62): its shape or size jumped".
+export function scoreText(name, { score, why, reason }) {
+  const because = reason || WHY[why] || "";
+  return `${name} has drifted (${score.toFixed(2)})${because ? `: ${because}` : ""}`;
+}
+
+// ["anna"] -> "anna is here too".
+export function peopleText(people) {
+  if (!people.length) return "";
+  if (people.length === 1) return `${people[0]} is here too`;
+  return `${people.slice(0, -1).join(", ")} and ${people.at(-1)} are here too`;
+}
+
+export function busyText(busy) {
+  if (!busy) return "";
+  if (busy.kind === "prepare") return "Getting ready…";
+  if (busy.kind === "segment") return "Finding the object…";
+  const way = busy.to < busy.from ? "back" : "on";
+  return busy.from === busy.to ? `Computing frame ${busy.to}…` : `Computing ${way} to frame ${busy.to}: at frame ${busy.frame ?? busy.from}`;
+}
