@@ -142,6 +142,10 @@ class Archive:
         limit = min(entry.size, self._limits.archive_bytes)
         return Member(stream, self.path.name, entry, limit)
 
+    def info(self, name: str) -> zipfile.ZipInfo:
+        """The directory's entry of the file `name`, which must be in `entries`."""
+        return self._zip.getinfo(name)
+
     def head(self, name: str, size: int) -> bytes:
         """Return the first `size` bytes of the file `name`, or all when it is shorter."""
         with self.open(name) as member:

@@ -35,3 +35,11 @@ def other_archive(archive: Archive) -> InputError:
         if any(re.fullmatch(pattern, name) for name in names):
             return InputError(f"{where} is {what}: {_AGAIN}")
     return InputError(f"{where} has no annotations.xml at its root: {_AGAIN}")
+
+
+def images_format(where: str) -> InputError:
+    """Return what to say of CVAT's other XML format."""
+    return InputError(
+        f'{where} is in the format "CVAT for images 1.1", which has no tracks: '
+        'export again as "CVAT for video 1.1".'
+    )

@@ -17,6 +17,7 @@ from cvat_io.model import MaskShape, OtherTrack
 from cvat_io.note import unpack_note
 from cvat_io.reader import Export
 from cvat_io.result import track_number
+from cvat_io.shapes import RawMask
 
 KEY = "objects"  # of the note
 _MOST = 2**62  # ids beyond are none of ours
@@ -54,7 +55,7 @@ class Lineage:
         """What `of` needs, for a result's note."""
         return {KEY: [self.first, self.objects]}
 
-    def object_of(self, shape: MaskShape) -> int:
+    def object_of(self, shape: MaskShape | RawMask) -> int:
         """The object that a mask of this result shows; 0 where that is not known."""
         if not self.objects or not shape.track.isdecimal():
             return 0

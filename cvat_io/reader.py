@@ -6,6 +6,7 @@ import io
 import re
 import struct
 import warnings
+import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,11 +18,17 @@ from PIL import Image
 
 from config import Limits
 from cvat_io.archive import Archive
-from cvat_io.foreign import other_archive
+from cvat_io.foreign import images_format, other_archive
 from cvat_io.meta import parse_meta
 from cvat_io.model import MaskShape, Meta, OtherTrack
 from cvat_io.readahead import ReadAhead
-from cvat_io.shapes import Note, Oddity, images_format, read_tracks
+from cvat_io.shapes import (
+    Note,
+    Oddity,
+    RawMask,
+    read_raw_masks,
+    read_tracks,
+)
 from cvat_io.xmlstream import Metered, Source, empty, events
 from errors import InputError, one_line
 
@@ -77,6 +84,10 @@ class Export:
         found = read_tracks(self.source(), self.meta, self._where, _ignore, with_masks=False)
         return (track for track in found if isinstance(track, OtherTrack))
 
+    def raw_masks(self) -> Iterator[RawMask]:
+        """Stream all masks in file order with run lengths as text, unread; see `tracks`."""
+        return read_raw_masks(self.source(), self.meta, self._where)
+
     def source(self) -> Source:
         """Open annotations.xml as a stream of bytes."""
         if self._archive is None:
@@ -102,6 +113,12 @@ class Export:
         if self._archive is None:
             raise KeyError(frame)
         return self._archive.entries[name].size
+
+    def image_infos(self) -> Iterator[tuple[int, zipfile.ZipInfo]]:
+        """Give every frame that has an image, ascending, with its file's entry in the archive."""
+        if self._archive is not None:
+            for frame, name in self.images.items():
+                yield frame, self._archive.info(name)
 
     @property
     def comment(self) -> bytes:

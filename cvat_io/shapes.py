@@ -14,6 +14,7 @@ from xml.sax.saxutils import quoteattr
 
 from lxml import etree
 
+from cvat_io.foreign import images_format
 from cvat_io.model import Mask, MaskShape, Meta, OtherTrack, RunLengths
 from cvat_io.runtext import parse_many, parse_rle
 from cvat_io.xmlstream import Metered, Source, attributes, empty, events, free, serialize
@@ -43,8 +44,8 @@ Note = Callable[[Oddity, int, str], None]
 """Called with the oddity, its frame (-1: none) and its track's id."""
 
 
-class _Raw(NamedTuple):
-    """A mask whose run lengths are still text."""
+class RawMask(NamedTuple):
+    """A mask whose run lengths are still text, as the file has them; fields as in `MaskShape`."""
 
     frame: int
     label: str
@@ -70,6 +71,34 @@ def read_tracks(
     pixels not at all; without `with_masks` only other tracks are given. Raises InputError that
     names frame and track for whatever is not sound.
     """
+    for waiting in _read(source, meta, where, note, with_masks):
+        yield from _parsed(waiting, note)
+
+
+def read_raw_masks(source: Source, meta: Meta, where: str) -> Iterator[RawMask]:
+    """Read all masks as `read_tracks` does, with run lengths that nobody has looked at.
+
+    For a file that was read whole before: takes half the time.
+    """
+    for waiting in _read(source, meta, where, _ignore, True):
+        yield from (raw for raw in waiting if isinstance(raw, RawMask))
+
+
+def parsed(raw: RawMask) -> MaskShape | None:
+    """Parse one mask; None where it has no pixel. Raises InputError for what is not sound."""
+    found = next(_parsed([raw], _ignore), None)
+    assert not isinstance(found, OtherTrack)
+    return found
+
+
+def _ignore(oddity: Oddity, frame: int, track: str) -> None:
+    """Hear of an oddity and go on."""
+
+
+def _read(
+    source: Source, meta: Meta, where: str, note: Note, with_masks: bool
+) -> Iterator[list[RawMask | OtherTrack]]:
+    """All tracks in file order, some at a time."""
     labels = frozenset(each.name for each in meta.labels if each.parent is None)
     batch = _Batch(note, with_masks)
     track: _Track | None = None
@@ -96,7 +125,7 @@ def read_tracks(
                     free(element)
                 source.let_go()
                 if batch.full:
-                    yield from batch.take()
+                    yield batch.take()
             elif depth == 2:
                 if track is not None:
                     track.end()
@@ -104,21 +133,13 @@ def read_tracks(
                 free(element)
                 source.let_go()
                 if batch.full:
-                    yield from batch.take()
+                    yield batch.take()
             elif track is None:
                 free(element)
                 source.let_go()
-        yield from batch.take()
+        yield batch.take()
     finally:
         source.close()
-
-
-def images_format(where: str) -> InputError:
-    """Return what to say of CVAT's other XML format."""
-    return InputError(
-        f'{where} is in the format "CVAT for images 1.1", which has no tracks: '
-        'export again as "CVAT for video 1.1".'
-    )
 
 
 class _Batch:
@@ -127,7 +148,7 @@ class _Batch:
     def __init__(self, note: Note, with_masks: bool) -> None:
         self._note = note
         self.with_masks = with_masks
-        self._waiting: list[_Raw | OtherTrack] = []
+        self._waiting: list[RawMask | OtherTrack] = []
         self._characters = 0
         self._seen: set[int] = set()
 
@@ -135,7 +156,7 @@ class _Batch:
     def full(self) -> bool:
         return self._characters >= _BATCH_CHARACTERS
 
-    def add_mask(self, raw: _Raw) -> None:
+    def add_mask(self, raw: RawMask) -> None:
         # One keyed 64-bit hash for each mask: all that is remembered of the file.
         key = hash((raw.frame, raw.label, raw.left, raw.top, raw.width, raw.height, raw.rle))
         if key in self._seen:
@@ -149,27 +170,31 @@ class _Batch:
         self._waiting.append(track)
         self._characters += len(track.xml)
 
-    def take(self) -> Iterator[MaskShape | OtherTrack]:
+    def take(self) -> list[RawMask | OtherTrack]:
         waiting, self._waiting, self._characters = self._waiting, [], 0
-        masks = [raw for raw in waiting if isinstance(raw, _Raw)]
-        parsed = iter(parse_many([m.rle for m in masks], [m.width * m.height for m in masks]))
-        for raw in waiting:
-            if isinstance(raw, OtherTrack):
-                yield raw
-                continue
-            runs = next(parsed)
-            if runs is None:
-                runs = _parse_one(raw)
-            if runs.size < 2 or not (runs[1] or runs[3::2].any()):
-                self._note(Oddity.EMPTY, raw.frame, raw.track)
-                continue
-            yield MaskShape(
-                raw.frame, raw.label, Mask(raw.left, raw.top, raw.width, raw.height, runs),
-                raw.source, raw.occluded, raw.z_order, raw.group_id, raw.attributes, raw.track,
-            )  # fmt: skip
+        return waiting
 
 
-def _parse_one(raw: _Raw) -> RunLengths:
+def _parsed(waiting: list[RawMask | OtherTrack], note: Note) -> Iterator[MaskShape | OtherTrack]:
+    masks = [raw for raw in waiting if isinstance(raw, RawMask)]
+    found = iter(parse_many([m.rle for m in masks], [m.width * m.height for m in masks]))
+    for raw in waiting:
+        if isinstance(raw, OtherTrack):
+            yield raw
+            continue
+        runs = next(found)
+        if runs is None:
+            runs = _parse_one(raw)
+        if runs.size < 2 or not (runs[1] or runs[3::2].any()):
+            note(Oddity.EMPTY, raw.frame, raw.track)
+            continue
+        yield MaskShape(
+            raw.frame, raw.label, Mask(raw.left, raw.top, raw.width, raw.height, runs),
+            raw.source, raw.occluded, raw.z_order, raw.group_id, raw.attributes, raw.track,
+        )  # fmt: skip
+
+
+def _parse_one(raw: RawMask) -> RunLengths:
     try:
         return parse_rle(raw.rle, raw.width * raw.height)
     except ValueError as exc:
@@ -273,7 +298,7 @@ class _Track:
             raise self._missing(element, "rle")
         self._check_box(frame, left, top, width, height)
         self._batch.add_mask(
-            _Raw(
+            RawMask(
                 frame, self.label, left, top, width, height, self._source, occluded != 0, z_order,
                 self._group, _values(element) if len(element) else (), self.id, rle,
             )

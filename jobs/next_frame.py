@@ -9,7 +9,7 @@ such a distance are elsewhere. What it is expected to be wrong now, beyond that,
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -17,6 +17,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from jobs.layer_views import WorstView
 from jobs.views import NextFrameView
 
 Floats = NDArray[np.float64]
@@ -92,16 +93,80 @@ def next_frame(run: int, frames: Sequence[FrameDoubt], keys: Sequence[int]) -> N
     )
 
 
+def worst_frames(
+    frames: Sequence[FrameDoubt], keys: Sequence[int], most: int
+) -> tuple[WorstView, ...]:
+    """The frames to correct one after the other, at most so many; the first is `next_frame`.
+
+    Each is chosen as if those before it were corrected already, so that neighbours, which one
+    correction repairs together, are not all listed. Costs `most` times what `next_frame` does.
+    """
+    if not frames or not keys:
+        return ()
+    known = _Known.of(frames, keys)
+    corrected, loss = sorted(keys), known.loss.copy()
+    found: list[WorstView] = []
+    while len(found) < most:
+        gap = _gaps(known.numbers, corrected)
+        gains = _gains(loss, known.objects, gap, known.decay)
+        best = int(np.argmax(gains))
+        if gains[best] < _LEAST:
+            break
+        told = frames[best]
+        found.append(
+            WorstView(
+                frame=told.frame,
+                object=told.worst,
+                label=told.label,
+                score=round(told.score, 4),
+                why=told.why,
+                reason=WORDS.get(told.why, ""),
+                repairs=round(float(gains[best]), 2),
+            )
+        )
+        away = np.minimum(np.abs(np.arange(len(frames)) - best), len(known.decay) - 1)
+        near = (gap == gap[best]) & (np.abs(np.arange(len(frames)) - best) <= _REACH)
+        loss = np.where(near, np.minimum(loss, known.decay[away] * known.objects), loss)
+        loss[best] = 0.0
+        insort(corrected, told.frame)
+    return tuple(found)
+
+
 def expected_repair(frames: Sequence[FrameDoubt], keys: Sequence[int]) -> Floats:
     """For each frame how much IoU its correction is expected to bring, summed over all masks."""
-    numbers = np.array([each.frame for each in frames])
-    step = int(np.diff(numbers).min()) if len(numbers) > 1 else 1
-    loss = np.array([each.loss for each in frames])
-    objects = np.array([each.objects for each in frames], dtype=np.float64)
-    gap = np.array([bisect_left(keys, number) for number in numbers])
-    decay = _decay(_distances(numbers, keys, step), loss, objects)
+    known = _Known.of(frames, keys)
+    return _gains(known.loss, known.objects, _gaps(known.numbers, keys), known.decay)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Arrays (N,) over frames, and the expected loss of a mask by distance from a key frame."""
+
+    numbers: NDArray[np.int64]
+    loss: Floats
+    objects: Floats
+    decay: Floats
+
+    @staticmethod
+    def of(frames: Sequence[FrameDoubt], keys: Sequence[int]) -> _Known:
+        numbers = np.array([each.frame for each in frames])
+        step = int(np.diff(numbers).min()) if len(numbers) > 1 else 1
+        loss = np.array([each.loss for each in frames])
+        objects = np.array([each.objects for each in frames], dtype=np.float64)
+        return _Known(
+            numbers, loss, objects, _decay(_distances(numbers, keys, step), loss, objects)
+        )
+
+
+def _gaps(numbers: NDArray[np.int64], keys: Sequence[int]) -> NDArray[np.int64]:
+    """Between which key frames each frame lies."""
+    return np.searchsorted(np.array(keys), numbers).astype(np.int64)
+
+
+def _gains(loss: Floats, objects: Floats, gap: NDArray[np.int64], decay: Floats) -> Floats:
+    """For each frame what its correction repairs on itself and as far as the next key frames."""
     gains = loss.copy()
-    for away in range(1, min(_REACH, len(frames) - 1) + 1):
+    for away in range(1, min(_REACH, len(loss) - 1) + 1):
         left = decay[min(away, len(decay) - 1)]
         same = gap[away:] == gap[:-away]
         if not same.any():

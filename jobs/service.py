@@ -17,10 +17,13 @@ from config import Settings
 from errors import ConflictError, InputError, NotFoundError, one_line
 from jobs import audit, broker, expect, store, store_runs, store_views, updates
 from jobs.db import open_database
+from jobs.derived import Derived
 from jobs.figures import Figures
 from jobs.files import JobFiles, has_frames, stamp_of
 from jobs.growth import read_growth, read_left_out, read_next_frame
+from jobs.layers import Layers
 from jobs.models import ASSEMBLE, LEARN, Job, Run, Span
+from jobs.pictures import Pictures
 from jobs.plan import Drafted, RunInputs, draft
 from jobs.planned import plan_view
 from jobs.queue import Waker
@@ -61,6 +64,11 @@ class Jobs:
         self.uploads = Uploads(settings, self.database, self._receiver)
         self.sequences = Sequences(settings, self.database, self._receiver)
         self.tokens = Tokens(self.database)
+        self.derived = Derived(settings.data_dir)
+        self.layers = Layers(self.database, self.files, self.derived, settings.limits)
+        self.pictures = Pictures(
+            self.database, self.files, self.derived, self.layers, settings.limits
+        )
         self._waker = Waker(settings)
         self._vitals = Vitals(settings, self.database, self._waker.state)
 
@@ -263,6 +271,7 @@ class Jobs:
             store.delete_job(session, store.get_job(session, job_id))
             audit.record(session, "delete", job_id)
         self.files.remove_job(job_id)
+        self.derived.remove_job(job_id)
 
     def result_downloaded(self, job_id: str, run: int | None = None) -> None:
         """Note that the result of a run (by default the latest) was fetched.

@@ -13,7 +13,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from config import Settings
 from jobs.service import Jobs
-from web import api, auth, errors, events, health, metrics, pages, text, uploads
+from web import api, auth, errors, events, health, layers, metrics, pages, pictures, text, uploads
 from web.answers import Answers
 from web.context import KEY, Context, Pulse
 from web.green import AsyncMode, Offload
@@ -48,6 +48,8 @@ def build(settings: Settings, *, async_mode: AsyncMode) -> Flask:
     errors.install(app)
     app.register_blueprint(pages.blueprint)
     app.register_blueprint(api.blueprint)
+    app.register_blueprint(layers.blueprint)
+    app.register_blueprint(pictures.blueprint)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(metrics.blueprint)
     uploads.install(app)

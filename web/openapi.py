@@ -22,6 +22,7 @@ from jobs.views import (
 )
 from web.board import Board
 from web.openapi_kit import ERROR, JOB, closed, created, header, number, ok, operation
+from web.openapi_layers import layer_paths
 from web.options import MOST_SPANS
 from web.schema import Schema, schema_of
 
@@ -163,6 +164,7 @@ def document() -> dict[str, Any]:
             "get": operation("getOpenApi", "This document", ok({"type": "object"}), errors=()),
         },
     }  # fmt: skip
+    paths |= layer_paths(schemas)
     return {
         "openapi": "3.1.0",
         "info": {

@@ -84,7 +84,7 @@ _MEANING = {
     400: "The request cannot be used as it is.",
     401: "The key or the sign-in is missing.",
     403: "Not with this role, or not from here: a foreign page or a foreign host name.",
-    404: "No such job, run or result.",
+    404: "No such job, run, result, layer or frame.",
     409: "The request does not fit the job's present state.",
     412: "Another version of tus, or none, was spoken.",
     413: "The body is too large.",

@@ -1,0 +1,232 @@
+"""From an archive of CVAT's (an export, or a result of ours with its report) to a layer's file."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from config import Limits
+from cvat_io.frames import label_colours
+from cvat_io.lineage import Lineage
+from cvat_io.masks import format_rle
+from cvat_io.model import Label, Mask
+from cvat_io.note import unpack_note
+from cvat_io.reader import open_export
+from cvat_io.shapes import RawMask, parsed
+from jobs.frames_text import parse_frames
+from jobs.growth import read_next_frame
+from jobs.layer_file import LayerWriter, packed
+from jobs.layer_views import FLAGGED, MaskEntry, Presence, TimelineView
+from jobs.next_frame import FrameDoubt, joined, worst_frames
+from jobs.sheet import AUTO
+from jobs.timeline import Lanes
+from jobs.views import NextFrameView
+
+MOST_WORST = 20
+_MOST_OBJECT = 2**53 - 1  # what JavaScript counts to
+_NO_DOUBT = (math.nan, "")
+_FEW = 3  # runs: of so few all may be of zeros
+_PLAIN = dict.fromkeys(map(ord, "0123456789,"))  # to be deleted: what is left is unusual
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerSource:
+    """What a layer is made of.
+
+    `annotations`: the archive. `report`: the REPORT.json of a result, which may be missing; None
+    for an export. `run`: number of the result's run. `key_frames`: of an export.
+    """
+
+    annotations: Path
+    report: Path | None = None
+    run: int = 0
+    key_frames: Collection[int] = ()
+
+
+def build_layer(source: LayerSource, file: IO[bytes], limits: Limits) -> None:
+    """Write the layer's file to `file`, which is empty; reads the archive once.
+
+    Memory grows with masks and frames, not with pixels. Raises InputError for an archive that
+    cannot be read.
+    """
+    with ExitStack() as stack:
+        export = stack.enter_context(open_export(source.annotations, limits))
+        frames = export.meta.frames
+        colours = colours_of(export.meta.labels)
+        doubts = Doubts(frames, source.report)
+        lineage, keys = Lineage.of(export), frozenset(source.key_frames)
+        if source.report is not None:
+            keys = _noted_keys(export.comment, frames)
+        lanes = Lanes(len(frames), colours)
+        doubts.show(lanes)
+        writer = stack.enter_context(LayerWriter(file))
+        for raw in export.raw_masks():
+            runs = _runs(raw)
+            if not runs:
+                continue
+            index = frames.index(raw.frame)
+            number = lineage.object_of(raw)
+            number = number if number <= _MOST_OBJECT else 0
+            score, why = doubts.of(number, index)
+            writer.add(index, _entry(raw, runs, number, score, why))
+            if source.report is None:
+                presence = Presence.KEY
+            else:
+                presence = _presence(raw, number, raw.frame in keys, score, doubts.known)
+            lanes.mask(index, number, raw.label, presence)
+        order = tuple(sorted(keys))
+        timeline = TimelineView(
+            first=frames[0],
+            last=frames[-1],
+            step=frames.step,
+            count=len(frames),
+            key_frames=order,
+            objects=lanes.views(),
+            worst=worst_frames(doubts.frames, order, MOST_WORST),
+            next=_next(source),
+            flagged=doubts.flagged,
+        )
+        head = {
+            "first": frames[0],
+            "last": frames[-1],
+            "step": frames.step,
+            "key_frames": order,
+            "width": export.meta.width or 0,
+            "height": export.meta.height or 0,
+            "colours": colours,
+        }
+        writer.finish(head, packed(asdict(timeline)))
+
+
+def _runs(raw: RawMask) -> str:
+    """A mask's run lengths without blanks; empty where it has no pixel.
+
+    The file was read whole when it was received or published: what is written as CVAT writes it
+    needs no second look.
+    """
+    plain = raw.rle.replace(", ", ",")
+    if plain.count(",") > _FEW and not plain.translate(_PLAIN):
+        return plain
+    shape = parsed(raw)
+    return "" if shape is None else format_rle(shape.mask.runs).replace(" ", "")
+
+
+def _entry(raw: RawMask, runs: str, number: int, score: float, why: str) -> MaskEntry:
+    known = not math.isnan(score)
+    return MaskEntry(
+        object=number,
+        label=raw.label,
+        box=(raw.left, raw.top, raw.width, raw.height),
+        runs=runs,
+        score=round(float(score), 4) if known else None,
+        why=why if known else "",
+        occluded=raw.occluded,
+        z=raw.z_order,
+    )
+
+
+def colours_of(labels: tuple[Label, ...]) -> dict[str, str]:
+    """The colour of every label as `#rrggbb`."""
+    return {name: "#{:02x}{:02x}{:02x}".format(*rgb) for name, rgb in label_colours(labels).items()}
+
+
+def mask_of(entry: MaskEntry) -> Mask:
+    """The mask that an entry holds."""
+    left, top, width, height = entry.box
+    runs = np.array(entry.runs.split(","), dtype=np.int32)
+    return Mask(left, top, width, height, runs)
+
+
+class Doubts:
+    """The divergence of a report: by object and frame, and by frame for all objects together.
+
+    `known`: whether there is a report. `flagged`: frames on which that of an object is large.
+    """
+
+    def __init__(self, frames: range, report: Path | None) -> None:
+        self._frames = frames
+        self._scores: dict[int, Any] = {}
+        self._reasons: dict[int, Any] = {}
+        self._labels: dict[int, str] = {}
+        self._whys: list[str] = []
+        self.frames: list[FrameDoubt] = []
+        self.flagged = 0
+        self.known = False
+        if report is None:
+            return
+        try:
+            for each in read_divergence(report):
+                self._take(each)
+            self.known = True
+        except (OSError, ValueError, KeyError, TypeError):  # gone, or not as we write it
+            self._scores, self.frames = {}, []
+        self.flagged = sum(each.score >= FLAGGED for each in self.frames)
+
+    def of(self, number: int, index: int) -> tuple[float, str]:
+        """Divergence (NaN: not known) and what speaks most against the mask."""
+        scores = self._scores.get(number)
+        if scores is None:
+            return _NO_DOUBT
+        return scores[index], self._whys[self._reasons[number][index]]
+
+    def show(self, lanes: Lanes) -> None:
+        """Put all scores into the lanes of their objects."""
+        for number, scores in sorted(self._scores.items()):
+            for index in np.flatnonzero(~np.isnan(scores)).tolist():
+                lanes.score(index, number, self._labels[number], float(scores[index]))
+
+    def _take(self, each: dict[str, Any]) -> None:
+        frame, number, label = int(each["frame"]), int(each["object"]), str(each["label"])
+        score, why = float(each["score"]), str(each["why"])
+        index = self._frames.index(frame)
+        if number not in self._scores:
+            self._scores[number] = np.full(len(self._frames), np.nan, dtype=np.float32)
+            self._reasons[number] = np.zeros(len(self._frames), dtype=np.uint8)
+            self._labels[number] = label
+        if why not in self._whys:
+            self._whys.append(why)
+        self._scores[number][index] = score
+        self._reasons[number][index] = self._whys.index(why)
+        found = FrameDoubt(frame, 1, score, number, label, score, why)
+        if self.frames and self.frames[-1].frame == frame:
+            self.frames[-1] = joined(self.frames[-1], found)
+        else:
+            self.frames.append(found)
+
+
+def read_divergence(report: Path) -> Iterator[dict[str, Any]]:
+    """The entries of a report's divergence, one at a time: each stands in a line of its own.
+
+    Raises OSError, and ValueError where the file is none of ours.
+    """
+    with report.open("rb") as file:
+        for line in file:
+            if line.startswith(b'  "divergence": ['):
+                break
+        for line in file:
+            if line.startswith(b"    {"):
+                yield json.loads(line.strip().rstrip(b","))
+
+
+def _noted_keys(comment: bytes, frames: range) -> frozenset[int]:
+    note = unpack_note(comment) or {}
+    return frozenset(parse_frames(str(note.get("key_frames", "")), frames))
+
+
+def _presence(raw: RawMask, number: int, key: bool, score: float, reported: bool) -> Presence:
+    if raw.source != AUTO and (key or not number):
+        return Presence.KEY
+    if not math.isnan(score) or not reported:
+        return Presence.COMPUTED
+    return Presence.CARRIED
+
+
+def _next(source: LayerSource) -> NextFrameView | None:
+    return read_next_frame(source.report, source.run) if source.report is not None else None
