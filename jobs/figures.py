@@ -14,6 +14,7 @@ from sqlalchemy import BigInteger, Row, ScalarSelect, cast, func, select
 from sqlalchemy.orm import Session
 
 from jobs import store_views, tally
+from jobs.look import Look
 from jobs.models import Run, Span
 from jobs.store_runs import UNFINISHED
 from jobs.views import RunState, SpanState, WorkerView
@@ -52,7 +53,7 @@ def read(session: Session) -> Figures:
     for limit in tally.BUCKETS:
         below += counted.get(tally.bucket(limit), 0)
         buckets.append((limit, below))
-    page = store_views.list_jobs(session, search="", state=None, limit=0, offset=0)
+    page = store_views.list_jobs(session, Look(), state=None, limit=0, offset=0)
     return Figures(
         jobs=page.counts,
         spans_queued=sum(row.queued for row in waiting),

@@ -76,6 +76,7 @@ class Job(Base):
     run: Mapped[int | None] = mapped_column(Integer)  # the latest one on the latest revision
     runs_made: Mapped[int] = mapped_column(Integer, default=0)
     state: Mapped[str] = mapped_column(String(12), default="ready")  # kept by jobs.store.touch
+    labels: Mapped[str] = mapped_column(Text, default="")  # drawn ones, see jobs.label_text
 
 
 class Revision(Base):
@@ -144,6 +145,7 @@ class Run(Base):
     finished: Mapped[float | None] = mapped_column(Double)
     result_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     result_sha256: Mapped[str] = mapped_column(String(64), default="")
+    flagged_frames: Mapped[int | None] = mapped_column(Integer)  # doubtful ones, once published
     delete_zip_due: Mapped[bool] = mapped_column(Boolean, default=False)
     error: Mapped[str] = mapped_column(Text, default="")
     notices: Mapped[list[str]] = mapped_column(JSON, default=list)  # see jobs.store_runs.tell
@@ -210,6 +212,8 @@ class Worker(Base):
     trouble: Mapped[str] = mapped_column(Text, default="")  # why it waits, such as a full disk
     gpu_bytes: Mapped[int | None] = mapped_column(BigInteger)  # in use on its device
     gpu_bytes_total: Mapped[int | None] = mapped_column(BigInteger)
+    memory_bytes: Mapped[int | None] = mapped_column(BigInteger)  # of its process
+    engines: Mapped[list[str]] = mapped_column(JSON, default=list)  # whose weights it has
 
 
 class Token(Base):

@@ -142,6 +142,7 @@ def _run_view(
         result_bytes=run.result_bytes,
         result_sha256=run.result_sha256,
         error=run.error,
+        flagged_frames=run.flagged_frames,
         notices=tuple(run.notices),
     )
 

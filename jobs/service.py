@@ -22,6 +22,7 @@ from jobs.figures import Figures
 from jobs.files import JobFiles, has_frames, stamp_of
 from jobs.growth import read_growth, read_left_out, read_next_frame
 from jobs.layers import Layers
+from jobs.look import Look, Sort
 from jobs.models import ASSEMBLE, LEARN, Job, Run, Span
 from jobs.pictures import Pictures
 from jobs.plan import Drafted, RunInputs, draft
@@ -88,20 +89,34 @@ class Jobs:
         self,
         *,
         search: str = "",
+        label: str = "",
+        sort: Sort = Sort.RECENT,
         state: JobState | None = None,
         limit: int = 50,
         offset: int = 0,
     ) -> JobPage:
-        """One page of jobs, the one that changed last first; `search` looks in ids and names."""
+        """One page of jobs; `search` looks in ids and names, `label` is drawn in the job."""
+        look = Look(search=search, label=label, sort=sort)
         with self.database.read() as session:
-            return store_views.list_jobs(
-                session, search=search, state=state, limit=limit, offset=offset
-            )
+            return store_views.list_jobs(session, look, state=state, limit=limit, offset=offset)
 
-    def list_boxes(self, *, search: str = "", limit: int = 20) -> dict[JobState, JobPage]:
+    def list_boxes(
+        self, *, search: str = "", label: str = "", sort: Sort = Sort.RECENT, limit: int = 20
+    ) -> dict[JobState, JobPage]:
         """The first page of every state at once; running jobs come with the spans of their run."""
+        look = Look(search=search, label=label, sort=sort)
         with self.database.read() as session:
-            return store_views.list_boxes(session, search=search, limit=limit)
+            return store_views.list_boxes(session, look, limit=limit)
+
+    def labels(self) -> tuple[str, ...]:
+        """The labels that are drawn in any job, by name."""
+        with self.database.read() as session:
+            return store_views.labels(session)
+
+    def counts(self) -> dict[str, int]:
+        """How many jobs there are in each state, by JobState value."""
+        with self.database.read() as session:
+            return store_views.counts_by_state(session, Look())
 
     def job(self, job_id: str) -> JobDetail:
         """One job with its history. Raises NotFoundError."""

@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, case, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from errors import NotFoundError
+from jobs import label_text
 from jobs.db import db_now
 from jobs.models import (
     Counter,
@@ -147,6 +148,8 @@ def add_revision(session: Session, job: Job, received: Received, taken: int = 0)
     """
     job.revision = max(job.revision, taken) + 1
     job.run = None
+    drawn = [label["name"] for label in received.summary["labels"] if label["objects"]]
+    job.labels = label_text.written(drawn)
     session.add(
         Revision(
             job_id=job.id,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
+from jobs import label_text
 from jobs.db import db_now
+from jobs.look import Look, Sort
 from jobs.models import Event, Job, Notice, Revision, Run, Worker
 from jobs.run_views import run_views
 from jobs.store import no_such_job
@@ -24,6 +26,7 @@ from jobs.views import (
     WorkerView,
 )
 
+MOST_LABELS = 500  # to choose from
 WORKER_SECONDS = 30.0  # a worker that said nothing for longer is not shown
 
 _LATEST_REVISION = and_(Revision.job_id == Job.id, Revision.number == Job.revision)
@@ -31,11 +34,11 @@ _LATEST_RUN = and_(Run.job_id == Job.id, Run.number == Job.run)
 
 
 def list_jobs(
-    session: Session, *, search: str, state: JobState | None, limit: int, offset: int
+    session: Session, look: Look, *, state: JobState | None, limit: int, offset: int
 ) -> JobPage:
-    """One page of jobs, the one that changed last first."""
-    counts = _counts(session, search)
-    rows = _rows(session, search, state, limit, offset)
+    """One page of the jobs that fit."""
+    counts = counts_by_state(session, look)
+    rows = _rows(session, look, state, limit, offset)
     return JobPage(
         jobs=tuple(_job_views(session, rows)),
         counts=counts,
@@ -44,16 +47,16 @@ def list_jobs(
     )
 
 
-def list_boxes(session: Session, *, search: str, limit: int) -> dict[JobState, JobPage]:
+def list_boxes(session: Session, look: Look, *, limit: int) -> dict[JobState, JobPage]:
     """The first page of every state, from one look; running jobs come with the spans of their run.
 
     It does what five calls of `list_jobs` would, but counts the jobs once.
     """
-    counts, told = _counts(session, search), notices(session)
+    counts, told = counts_by_state(session, look), notices(session)
     rows = [
         row for kind in JobState
         if counts[kind.value]
-        for row in _rows(session, search, kind, limit, 0)
+        for row in _rows(session, look, kind, limit, 0)
     ]  # fmt: skip
     views = _job_views(session, rows, JobState.RUNNING)
     return {
@@ -121,6 +124,8 @@ def workers(session: Session, within: float = WORKER_SECONDS) -> tuple[WorkerVie
             trouble=row.trouble,
             gpu_bytes=row.gpu_bytes,
             gpu_bytes_total=row.gpu_bytes_total,
+            memory_bytes=row.memory_bytes,
+            engines=tuple(row.engines),
         )
         for row in rows
     )
@@ -131,6 +136,13 @@ def notices(session: Session) -> tuple[str, ...]:
     return tuple(session.scalars(select(Notice.text).order_by(Notice.source, Notice.line)))
 
 
+def labels(session: Session) -> tuple[str, ...]:
+    """The labels that are drawn in any job, by name."""
+    texts = session.scalars(select(Job.labels).where(Job.deleted.is_(False)).distinct())
+    found = {label for text in texts for label in label_text.read(text)}
+    return tuple(sorted(found, key=lambda label: (label.casefold(), label))[:MOST_LABELS])
+
+
 def changes(session: Session, since: int) -> tuple[int, tuple[str, ...]]:
     """Ids of jobs that changed (or went) after the cursor `since`, and the new cursor."""
     rows = session.execute(
@@ -139,47 +151,33 @@ def changes(session: Session, since: int) -> tuple[int, tuple[str, ...]]:
     return (rows[-1][1] if rows else since), tuple(row[0] for row in rows)
 
 
-def _fitting(search: str, state: JobState | None = None) -> list[ColumnElement[bool]]:
-    """What a job has to be to be shown."""
-    fits: list[ColumnElement[bool]] = [Job.deleted.is_(False)]
-    if state is not None:
-        fits.append(Job.state == state.value)
-    if search:
-        fits.append(
-            Job.id.icontains(search, autoescape=True) | Job.name.icontains(search, autoescape=True)
-        )
-    return fits
-
-
-def _counts(session: Session, search: str) -> dict[str, int]:
+def counts_by_state(session: Session, look: Look) -> dict[str, int]:
     """How many jobs there are in each state, also in those without one."""
     counts = {kind.value: 0 for kind in JobState}
-    wanted = select(Job.state, func.count()).where(*_fitting(search)).group_by(Job.state)
+    wanted = select(Job.state, func.count()).where(*look.fits()).group_by(Job.state)
     counts.update((state, count) for state, count in session.execute(wanted))
     return counts
 
 
 def _rows(
-    session: Session, search: str, state: JobState | None, limit: int, offset: int
+    session: Session, look: Look, state: JobState | None, limit: int, offset: int
 ) -> list[tuple[Job, Revision, Run | None]]:
-    """Jobs that fit, the one that changed last first, with their latest revisions and runs.
+    """Jobs that fit, in order, with their latest revisions and runs.
 
-    The page is cut before anything is joined to it.
+    The page is cut before anything is joined to it, where the order allows.
     """
-    page = (
-        select(Job.id)
-        .where(*_fitting(search, state))
-        .order_by(Job.updated.desc(), Job.id)
-        .limit(limit)
-        .offset(offset)
-        .subquery()
-    )
+    cut = select(Job.id).where(*look.fits())
+    if state is not None:
+        cut = cut.where(Job.state == state.value)
+    if look.sort in (Sort.FRAMES, Sort.DOUBT):
+        cut = cut.join(Revision, _LATEST_REVISION).outerjoin(Run, _LATEST_RUN)
+    page = cut.order_by(*look.order()).limit(limit).offset(offset).subquery()
     rows = session.execute(
         select(Job, Revision, Run)
         .join(page, page.c.id == Job.id)
         .join(Revision, _LATEST_REVISION)
         .outerjoin(Run, _LATEST_RUN)
-        .order_by(Job.updated.desc(), Job.id)
+        .order_by(*look.order())
     )
     return [(row[0], row[1], row[2]) for row in rows]
 

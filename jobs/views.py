@@ -196,8 +196,10 @@ class RunView:
     """One execution. `eta_seconds` is None while nothing can be said yet.
 
     `learning`: whether it runs, but its engine still learns the objects, before any frame is
-    tracked. `frames_per_second` counts from the end of that. `notices`: sentences for people, such
-    as that a graphics card is too small for all of the engine, or that an option changes nothing.
+    tracked. `frames_per_second` counts from the end of that. `flagged_frames`: frames of the result
+    on which something has a divergence of 0.5 or more; None where that is not known. `notices`:
+    sentences for people, such as that a graphics card is too small for all of the engine, or that
+    an option changes nothing.
     """
 
     number: int  # 1, 2, ... within its job
@@ -219,6 +221,7 @@ class RunView:
     result_bytes: int
     result_sha256: str
     error: str
+    flagged_frames: int | None = None
     notices: tuple[str, ...] = ()
 
 
@@ -391,7 +394,11 @@ class JobPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerView:
-    """A worker that was seen lately."""
+    """A worker that was seen lately.
+
+    `engines`: the engines and segmenters that it can run, those with published weights among them
+    only where it has these.
+    """
 
     name: str
     host: str
@@ -401,6 +408,8 @@ class WorkerView:
     trouble: str  # why it waits, such as a full disk; empty when all is well
     gpu_bytes: int | None  # in use on its GPU, by whomever; None without one
     gpu_bytes_total: int | None
+    memory_bytes: int | None = None  # of its process; None where the system does not say
+    engines: tuple[str, ...] = ()
 
 
 class Role(StrEnum):

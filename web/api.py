@@ -7,14 +7,14 @@ import dataclasses
 from flask import Blueprint, Response, jsonify, request, send_file, url_for
 
 from errors import InputError, one_line
-from jobs.views import JobState, JobView
+from jobs.views import JobView
 from web import words
 from web.board import read_board
 from web.context import here
 from web.errors import DATABASE_AWAY
 from web.openapi import document
-from web.options import json_object, run_options, whole
-from web.text import is_plain, searched
+from web.options import json_object, only_state, run_options, wanted, whole
+from web.text import is_plain
 
 blueprint = Blueprint("api", __name__, url_prefix="/api")
 MOST_JOBS = 500  # in one answer
@@ -22,12 +22,15 @@ MOST_JOBS = 500  # in one answer
 
 @blueprint.get("/jobs")
 def list_jobs() -> Response:
-    """Return a page of jobs, newest first."""
+    """Return a page of jobs, in the order that was asked for."""
     context = here()
+    look = wanted(request)
     page = context.call(
         context.jobs.list_jobs,
-        search=searched(request),
-        state=_state(request.args.get("state", "")),
+        search=look.search,
+        label=look.label,
+        sort=look.sort,
+        state=only_state(request),
         limit=whole(request, "limit", 50, 1, MOST_JOBS),
         offset=whole(request, "offset", 0, 0, 2**31 - 1),
     )
@@ -41,7 +44,7 @@ def board() -> Response:
     boxes = context.call(
         read_board,
         context.jobs,
-        search=searched(request),
+        wanted(request),
         limit=whole(request, "limit", 20, 1, MOST_JOBS),
     )
     return jsonify(boxes)
@@ -190,16 +193,6 @@ def _is_fetched() -> bool:
     is_foreign = request.headers.get("Sec-Fetch-Site") in {"cross-site", "same-site"}
     span = request.headers.get("Range", "bytes=0-")
     return request.method == "GET" and not is_foreign and span.startswith("bytes=0-")
-
-
-def _state(raw: str) -> JobState | None:
-    if not raw:
-        return None
-    try:
-        return JobState(raw)
-    except ValueError:
-        known = ", ".join(JobState)
-        raise InputError(f"state={one_line(raw, 40)} is unknown: use one of {known}.") from None
 
 
 def _given(name: str) -> str:

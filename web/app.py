@@ -41,7 +41,8 @@ def build(settings: Settings, *, async_mode: AsyncMode) -> Flask:
     offload = Offload(async_mode)
     settings = auth.with_key(settings)
     jobs = offload.call(Jobs, settings)
-    app.extensions[KEY] = Context(settings, jobs, offload, Pulse(jobs.health))
+    pulse = Pulse(jobs.health, jobs.disk_free_bytes)
+    app.extensions[KEY] = Context(settings, jobs, offload, pulse)
 
     auth.install(app, settings, jobs.tokens, offload)
     text.install(app)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from jobs.look import Look
 from jobs.service import Jobs
 from jobs.views import JobState, JobView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Board:
-    """Jobs by state (newest first, at most `limit` in each box) and how many there are in all."""
+    """Jobs by state (in the order asked for, at most `limit` each) and how many there are."""
 
     ready: tuple[JobView, ...]
     queued: tuple[JobView, ...]
@@ -27,9 +28,9 @@ class Board:
         return jobs
 
 
-def read_board(jobs: Jobs, *, search: str = "", limit: int = 20) -> Board:
+def read_board(jobs: Jobs, look: Look, *, limit: int = 20) -> Board:
     """Read all boxes; each is limited by itself, so that old work never hides new work."""
-    pages = jobs.list_boxes(search=search, limit=limit)
+    pages = jobs.list_boxes(search=look.search, label=look.label, sort=look.sort, limit=limit)
     first = pages[JobState.READY]
     return Board(
         ready=first.jobs,

@@ -22,16 +22,27 @@ HEALTH_SECONDS = 5.0  # asking an absent broker takes seconds: pages ask no more
 class Pulse:
     """The server's health as it was a moment ago, for pages that are shown all the time."""
 
-    def __init__(self, read: Callable[[], Health]) -> None:
+    def __init__(
+        self, read: Callable[[], Health], free: Callable[[], int | None] = lambda: None
+    ) -> None:
+        """`free`: says how many bytes are free on the disk, None where that is not known."""
         self._read = read
-        self._known: tuple[float, Health] | None = None
+        self._free = free
+        self._known: tuple[float, Health, int | None] | None = None
 
     def health(self) -> Health:
         """Return the health, at most HEALTH_SECONDS old."""
+        return self._now()[1]
+
+    def disk_free_bytes(self) -> int | None:
+        """Return what was free on the disk of DATA_DIR at the same time."""
+        return self._now()[2]
+
+    def _now(self) -> tuple[float, Health, int | None]:
         known = self._known  # read once: other threads may write it
         if known is None or time.monotonic() - known[0] > HEALTH_SECONDS:
-            known = self._known = (time.monotonic(), self._read())
-        return known[1]
+            known = self._known = (time.monotonic(), self._read(), self._free())
+        return known
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import dataclasses
 from importlib import metadata
 from typing import Any
 
+from jobs.look import Sort
 from jobs.uploads import UploadView
 from jobs.views import (
     MOST_CLEANED,
@@ -38,9 +39,9 @@ def document() -> dict[str, Any]:
     paths = {
         "/api/jobs": {
             "get": operation(
-                "listJobs", "List jobs, newest first", ok(view(JobPage)),
-                parameters=[_SEARCH, _state_parameter(schemas), number("limit", 1, 500, 50),
-                            number("offset", 0, None, 0)],
+                "listJobs", "List jobs", ok(view(JobPage)),
+                parameters=[_SEARCH, _LABEL, _SORT, _state_parameter(schemas),
+                            number("limit", 1, 500, 50), number("offset", 0, None, 0)],
             ),
             "post": operation(
                 "uploadExport", "Upload an export", created(view(JobView)),
@@ -147,7 +148,7 @@ def document() -> dict[str, Any]:
         "/api/board": {
             "get": operation(
                 "getBoard", "The dashboard's five boxes at once", ok(view(Board)),
-                parameters=[_SEARCH, number("limit", 1, 500, 20)],
+                parameters=[_SEARCH, _LABEL, _SORT, number("limit", 1, 500, 20)],
             ),
         },
         "/api/workers": {
@@ -221,6 +222,19 @@ _SEARCH = {
     "in": "query",
     "description": "A part of the job's name.",
     "schema": {"type": "string", "default": ""},
+}
+_LABEL = {
+    "name": "label",
+    "in": "query",
+    "description": "A label that is drawn in the job.",
+    "schema": {"type": "string", "default": ""},
+}
+_SORT = {
+    "name": "sort",
+    "in": "query",
+    "description": "The order: what changed last first or last, by name, the longest first, or the "
+    "one with the largest share of flagged frames first.",
+    "schema": {"type": "string", "enum": [sort.value for sort in Sort], "default": "recent"},
 }
 _UPLOAD_ID = {
     "name": "upload_id", "in": "path", "required": True, "schema": {"type": "string"}

@@ -9,24 +9,13 @@ from typing import Any
 from flask import Request
 
 from errors import InputError, one_line
-from jobs.views import MOST_CLEANED, MOST_MEMORY, MOST_SEED, RunOptions
+from jobs.look import Look, Sort
+from jobs.views import MOST_CLEANED, MOST_MEMORY, MOST_SEED, JobState, RunOptions
+from web.engines import ENGINES, SEGMENTERS
 from web.errors import WrongTypeError
-from web.text import is_plain
+from web.text import is_plain, plain_argument
 
 JSON_BYTES = 64 * 1024  # more than any sound set of options needs
-# What the start form offers; a worker refuses one whose weights it lacks. A test compares this with
-# the worker's registry, which a web host does not import.
-ENGINES = (
-    *("auto", "builtin", "builtin-fast", "builtin-best", "flow"),
-    *("deaot-r50-l", "deaot-swinb-l", "deaot-l", "deaot-b", "deaot-s", "deaot-t"),
-    *("sam2.1-hiera-large", "sam2.1-hiera-base-plus", "sam2.1-hiera-small", "sam2.1-hiera-tiny"),
-    *("sam3", "edgetam"),
-)
-SEGMENTERS = (
-    "builtin",
-    *("sam2.1-hiera-large", "sam2.1-hiera-base-plus", "sam2.1-hiera-small", "sam2.1-hiera-tiny"),
-    *("sam3", "edgetam", "sam-vit-b", "sam-vit-l", "sam-vit-h"),
-)
 MOST_SPANS = 10_000  # that `parallel_spans` may ask for
 MOST_TEXT = 2000  # characters of an option that is a text
 MOST_ENGINE = 80  # characters of an engine's name
@@ -90,6 +79,31 @@ def run_options(body: dict[str, Any]) -> RunOptions:
     if not 0 <= options.seed <= MOST_SEED:
         raise InputError(f"The option 'seed' is a whole number, 0 to {MOST_SEED}.")
     return options
+
+
+def wanted(request: Request) -> Look:
+    """Return which jobs the query asks for, and in which order; raises InputError."""
+    raw = request.args.get("sort", "") or Sort.RECENT.value
+    if raw not in {sort.value for sort in Sort}:
+        known = ", ".join(Sort)
+        raise InputError(f"sort={one_line(raw, 40)} is unknown: use one of {known}.")
+    return Look(
+        search=plain_argument(request, "search"),
+        label=plain_argument(request, "label"),
+        sort=Sort(raw),
+    )
+
+
+def only_state(request: Request) -> JobState | None:
+    """Return the state that the query asks for, None for all; raises InputError."""
+    raw = request.args.get("state", "")
+    if not raw:
+        return None
+    try:
+        return JobState(raw)
+    except ValueError:
+        known = ", ".join(JobState)
+        raise InputError(f"state={one_line(raw, 40)} is unknown: use one of {known}.") from None
 
 
 def whole(request: Request, name: str, default: int, low: int, high: int) -> int:

@@ -22,13 +22,14 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from errors import InputError, NotFoundError, one_line
 from jobs import audit
+from jobs.look import Sort
 from jobs.views import Health, JobState, RunView
 from web import words
 from web.auth import gate, open_session, own_path
 from web.board import read_board
 from web.context import here
-from web.options import ENGINES, SEGMENTERS, json_object, run_options, whole
-from web.text import searched
+from web.engines import engines, segmenters
+from web.options import json_object, only_state, run_options, wanted, whole
 
 blueprint = Blueprint("pages", __name__)
 CLIENT = "vendor/socket.io.min.js"  # under static/, put there at set-up
@@ -58,17 +59,38 @@ BOXES = (
 )
 
 
+SORTS = {
+    Sort.RECENT: "Latest change first",
+    Sort.OLDEST: "Oldest change first",
+    Sort.NAME: "By name",
+    Sort.FRAMES: "Longest first",
+    Sort.DOUBT: "Most doubtful first",
+}
+
+
 @blueprint.get("/")
 def dashboard() -> str:
     """Show the five boxes; readable without JavaScript."""
     context = here()
-    search = searched(request)
-    limit = whole(request, "limit", 20, 1, MOST_IN_A_BOX)
+    look, only = wanted(request), only_state(request)
+    # One box alone has the whole width.
+    limit = whole(request, "limit", 60 if only else 20, 1, MOST_IN_A_BOX)
+    asked = {
+        "search": look.search,
+        "label": look.label,
+        "sort": "" if look.sort is Sort.RECENT else look.sort.value,
+        "state": only.value if only else "",
+    }
     return render_template(
         "dashboard.html",
-        board=context.call(read_board, context.jobs, search=search, limit=limit),
+        board=context.call(read_board, context.jobs, look, limit=limit),
         boxes=BOXES,
-        search=search,
+        shown=[box for box in BOXES if only in (None, box.state)],
+        look=look,
+        only=only,
+        asked={name: value for name, value in asked.items() if value},
+        labels=context.call(context.jobs.labels),
+        sorts=SORTS,
         most=MOST_IN_A_BOX,
         **_head(),
     )
@@ -222,11 +244,14 @@ def _head() -> dict[str, Any]:
     return {
         "health": health,
         "workers": workers,
+        "counts": context.call(context.jobs.counts),
+        "disk_free": context.pulse.disk_free_bytes(),
+        "broker": "at rest" if resting and health.broker != "ok" else health.broker,
         "trouble": (*_trouble(health, "ok" if resting else health.broker), *words.waiting(workers)),
         "client": _client(),
         "signed_in": g.who.name != audit.LOCAL,
-        "engines": ENGINES,
-        "segmenters": SEGMENTERS,
+        "engines": engines(workers),
+        "segmenters": segmenters(workers),
         "engine": context.settings.engine,
     }
 

@@ -8,7 +8,7 @@ from flask import Flask, Request, request
 
 from errors import InputError, NotFoundError, one_line
 
-MOST_SEARCHED = 200  # characters; no name is longer
+MOST_SEARCHED = 500  # characters; no name is longer
 # PostgreSQL stores no NUL, UTF-8 has no surrogates, and other control characters break lines.
 _UNFIT = frozenset({"Cc", "Cs"})
 
@@ -18,11 +18,11 @@ def is_plain(text: str) -> bool:
     return not any(unicodedata.category(character) in _UNFIT for character in text)
 
 
-def searched(incoming: Request) -> str:
-    """Return what the query searches for, "" for all; raises InputError where it is not plain."""
-    text = incoming.args.get("search", "")[:MOST_SEARCHED]
+def plain_argument(incoming: Request, name: str) -> str:
+    """Return a text of the query, "" where it is not given; raises InputError where not plain."""
+    text = incoming.args.get(name, "")[:MOST_SEARCHED]
     if not is_plain(text):
-        raise InputError("The search holds a control character: search for a part of a name.")
+        raise InputError(f"The {name} holds a control character: give a part of a name.")
     return text
 
 

@@ -127,6 +127,7 @@ def assemble(
             frames_per_second=round(builder.tracked / seconds, 3),
             learning_seconds=round(learning_seconds, 3),
             growth=log.growth(len(plan.key_frames), builder.labelled),
+            flagged_frames=log.flagged,
             notices=list(notices),
             next_frame=log.next_frame(plan.key_frames),
             left_out=log.left_out(meta.step),

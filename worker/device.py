@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 import sys
+from pathlib import Path
 
 
 def gpu_memory(device: str) -> tuple[int, int] | None:
@@ -18,3 +20,13 @@ def gpu_memory(device: str) -> tuple[int, int] | None:
     except RuntimeError:  # the device is in trouble: the engine will say so
         return None
     return total - free, total
+
+
+def process_memory() -> int | None:
+    """Bytes of main memory that this process holds; where only its peak is known, that one."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        return pages * resource.getpagesize()
+    except (OSError, ValueError, IndexError):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak or None  # in bytes on macOS, the one system that comes here

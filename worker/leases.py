@@ -181,7 +181,14 @@ def finish_span(
 
 
 def finish_run(
-    session: Session, lease: Lease, *, sha256: str, size: int, seconds: float, device: str
+    session: Session,
+    lease: Lease,
+    *,
+    sha256: str,
+    size: int,
+    seconds: float,
+    device: str,
+    flagged_frames: int | None = None,
 ) -> bool:
     """Record the published result. False when the lease is no longer ours."""
     done = _update_held(
@@ -200,6 +207,7 @@ def finish_run(
     run.state = RunState.DONE.value
     run.finished = now(session)
     run.result_sha256, run.result_bytes = sha256, size
+    run.flagged_frames = flagged_frames
     run.delete_zip_due = bool(run.options.get("delete_zip"))
     run.error = ""
     turns.settle(session, run.id)

@@ -340,6 +340,7 @@ class SpanLoop:
                 size=result.bytes,
                 seconds=time.perf_counter() - began,
                 device=self._me.device,
+                flagged_frames=result.report["flagged_frames"],
             ),
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from threading import Lock
 
@@ -10,6 +11,10 @@ from sqlalchemy.orm import Session
 
 from jobs.models import Worker
 from jobs.store import now
+from tracker import engines, models
+from worker.device import process_memory
+
+_LOOK_SECONDS = 60.0  # how often it is looked which weights are there
 
 
 def report(
@@ -21,10 +26,12 @@ def report(
     doing: str,
     trouble: str = "",
     gpu: tuple[int, int] | None = None,
+    runs: tuple[str, ...] = (),
 ) -> None:
     """Say that a worker lives and what it does.
 
-    `trouble`: why it waits, in a sentence. `gpu`: bytes in use and in all on its GPU.
+    `trouble`: why it waits, in a sentence. `gpu`: bytes in use and in all on its GPU. `runs`: the
+    engines and segmenters that it can run.
     """
     used, total = gpu or (None, None)
     session.merge(
@@ -36,6 +43,8 @@ def report(
             trouble=trouble,
             gpu_bytes=used,
             gpu_bytes_total=total,
+            memory_bytes=process_memory(),
+            engines=list(runs),
             last_seen=now(session),
         )
     )
@@ -57,6 +66,8 @@ class Presence:
         self._names = name, host, device
         self._turn = Lock()
         self._said: dict[Seat, _Said] = {}
+        self._runs: tuple[str, ...] = ()
+        self._looked: float | None = None
 
     def seat(self) -> Seat:
         """A place for one of the worker's loops."""
@@ -74,7 +85,15 @@ class Presence:
             doing="; ".join(doing) if len(doing) < 2 else f"{len(doing)} spans: {'; '.join(doing)}",
             trouble=next((one.trouble for one in all_said if one.trouble), ""),
             gpu=next((one.gpu for one in all_said if one.gpu), None),
+            runs=self._can_run(),
         )
+
+    def _can_run(self) -> tuple[str, ...]:
+        """Weights may come and go while a worker runs."""
+        now = time.monotonic()
+        if self._looked is None or now - self._looked > _LOOK_SECONDS:
+            self._runs, self._looked = can_run(), now
+        return self._runs
 
     def rest(self, seat: Seat) -> None:
         """Note that a seat's span is over; nothing is written."""
@@ -115,6 +134,13 @@ class Seat:
     def sign_off(self, session: Session) -> None:
         """Say that this loop stopped in good order."""
         self._presence.leave(session, self)
+
+
+def can_run() -> tuple[str, ...]:
+    """The engines and segmenters that run here; weights are looked for, not compared."""
+    own = [info.name for info in engines.engines() if not info.model]
+    published = [one.name for one in models.models() if one.runnable]
+    return (*own, *(name for name in published if models.is_present(name)))
 
 
 def sign_off(session: Session, *, name: str, host: str) -> None:

@@ -67,6 +67,9 @@ class Cleaned(TypedDict):
     holes: int
 
 
+FLAGGED = 0.5  # a frame is flagged where the divergence of any object reaches it
+
+
 class Report(TypedDict):
     """What REPORT.json holds, besides `divergence`: [{frame, object, score, label, why}].
 
@@ -75,6 +78,7 @@ class Report(TypedDict):
 
     `width`, `height`: of a frame, in pixels; 0 where the export does not say. `frames_tracked` of
     the job's `frames_total` frames were computed, all others are as they were.
+    `flagged_frames`: how many frames there are on which an object's divergence is 0.5 or more.
     `notices`: what people were told of the run, such as a device that is too small for the engine.
     `stages`: busy seconds of decode, track, encode and write over all spans. `seconds`: from the
     run's start to its result. `learning_seconds`: how much of it the engine learned.
@@ -91,6 +95,7 @@ class Report(TypedDict):
     frames_per_second: float
     learning_seconds: float
     growth: Growth  # before the lists: `jobs.growth` reads only the beginning
+    flagged_frames: int
     notices: list[str]
     next_frame: NextFrame | None
     left_out: list[LeftOut]
@@ -107,6 +112,8 @@ class DivergenceLog:
         self._empty = True
         self._count = 0
         self._total = 0.0
+        self.flagged = 0  # frames so far
+        self._last_flagged: int | None = None
         self._frames: list[FrameDoubt] = []
         self._left_out: dict[int, tuple[str, list[int]]] = {}
 
@@ -134,6 +141,9 @@ class DivergenceLog:
         self._empty = False
         self._count += 1
         self._total += score
+        if score >= FLAGGED and frame != self._last_flagged:
+            self.flagged += 1
+            self._last_flagged = frame
         if left_out:
             self._left_out.setdefault(number, (label, []))[1].append(frame)
         found = FrameDoubt(frame, 1, score, number, label, score, why)

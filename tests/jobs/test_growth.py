@@ -18,7 +18,7 @@ def write(path: Path, *scores: float, human: int = 2, labelled: int = 7) -> None
         facts = Report(
             engine="flow", device="cpu", width=64, height=48, frames_total=9, frames_tracked=5,
             objects=1, seconds=1.0, frames_per_second=5.0, learning_seconds=0.0,
-            growth=log.growth(human, labelled), notices=[],
+            growth=log.growth(human, labelled), flagged_frames=log.flagged, notices=[],
             next_frame=log.next_frame([0]), left_out=log.left_out(1), stages={}, spans=[],
         )  # fmt: skip
         log.write_report(path, facts)
@@ -31,7 +31,9 @@ def test_it_is_what_the_report_says(tmp_path: Path) -> None:
     assert growth is not None
     assert (growth.run, growth.human_frames, growth.labelled_frames) == (3, 2, 7)
     assert (growth.ratio, growth.expected_iou) == (3.5, 0.8)
-    divergence = json.loads(path.read_text())["divergence"]
+    report = json.loads(path.read_text())
+    assert report["flagged_frames"] == 1
+    divergence = report["divergence"]
     assert growth.expected_iou == pytest.approx(1 - sum(d["score"] for d in divergence) / 3)
 
 
@@ -49,3 +51,11 @@ def test_an_older_or_damaged_report_has_none(tmp_path: Path, text: str) -> None:
     assert read_growth(path, 1) is None
     path.write_text(text)
     assert read_growth(path, 1) is None
+
+
+def test_a_frame_is_flagged_once_however_many_objects_are_in_doubt() -> None:
+    with DivergenceLog() as log:
+        for frame, scores in ((3, (0.5, 0.9, 0.1)), (4, (0.49, 0.2)), (5, (0.0, 0.7))):
+            for number, score in enumerate(scores, 1):
+                log.add(frame, number, "car", score, "unsure")
+        assert log.flagged == 2

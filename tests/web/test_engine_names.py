@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 from flask.testing import FlaskClient
 
+from jobs.views import WorkerView
 from tests.web.kit import MakeExport
-from web.options import ENGINES
+from tracker import engines as tracker_engines
+from tracker import models
+from web.engines import ENGINES, GOOD_FOR, OWN, PUBLISHED, Presence, engines, segmenters
 
 
 @pytest.mark.parametrize("name", ["magic", "", "DeAOT-T", "sam-vit-b"])
@@ -44,3 +47,41 @@ def test_an_engine_whose_weights_a_worker_may_have_is_taken(
     client.post("/api/jobs?name=264.zip", data=make_export())
     answer = client.post("/api/jobs/264/runs", json={"engine": "deaot-r50-l"})
     assert answer.status_code in {200, 201, 202}, answer.get_json()
+
+
+def test_what_an_engine_is_good_for_is_what_the_workers_say_of_it() -> None:
+    told = {info.name: info.summary for info in tracker_engines.engines()}
+    assert told == OWN | PUBLISHED
+    assert {model.name: model.best_for for model in models.models()} == GOOD_FOR
+
+
+def worker(name: str, *engines: str) -> WorkerView:
+    return WorkerView(
+        name=name, host="h", device="cpu", last_seen=0, doing="", trouble="", gpu_bytes=None,
+        gpu_bytes_total=None, engines=engines,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("workers", "presence", "said"),
+    [
+        ((), Presence.UNKNOWN, "No worker is online to say whether its weights are there."),
+        ((worker("a"),), Presence.MISSING, "`relay models get deaot-t` brings its weights."),
+        ((worker("a", "deaot-t"),), Presence.HERE, "a has its weights."),
+        ((worker("a", "deaot-t"), worker("b")), Presence.HERE, "Only a of 2 workers can run it."),
+        (
+            (worker("a", "deaot-t"), worker("b", "deaot-t")),
+            Presence.HERE,
+            "All workers have its weights.",
+        ),
+    ],
+)
+def test_whether_an_engine_is_present_is_what_workers_say(
+    workers: tuple[WorkerView, ...], presence: Presence, said: str
+) -> None:
+    choice = next(each for each in engines(workers) if each.name == "deaot-t")
+    assert choice.presence is presence
+    assert choice.note.startswith("DeAOT-T: one layer, the fastest of them. Good for most speed. ")
+    assert choice.note.endswith(said)
+    assert engines(workers)[0].presence is Presence.HERE
+    assert segmenters(workers)[0].presence is Presence.HERE

@@ -29,7 +29,7 @@ from tests.web.kit import MakeExport
 from tracker import segmenters
 from tracker.engines import AUTO, engines
 from web import words
-from web.options import ENGINES, SEGMENTERS
+from web.engines import ENGINES, SEGMENTERS
 from web.pages import CLIENT, REFRESH, segments
 
 STATIC = Path(__file__).parents[2] / "static"

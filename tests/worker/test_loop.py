@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -50,7 +51,9 @@ def test_the_result_of_the_queue_equals_the_local_one_to_the_byte(
     assert (run.frames_done, run.frames_total) == (9, 9)
     assert run.result_bytes == out.stat().st_size
     assert run.engine == "flow", 'the run says what "auto" was'
-    assert ready.files.report("264", 1, 1).is_file()
+    report = json.loads(ready.files.report("264", 1, 1).read_text())
+    flagged = {each["frame"] for each in report["divergence"] if each["score"] >= 0.5}
+    assert run.flagged_frames == report["flagged_frames"] == len(flagged)
 
 
 def test_a_re_segmentation_goes_on_from_the_latest_result(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select, update
@@ -20,6 +21,7 @@ from tests.worker.queue.kit import (
     return_expired,
     the_run,
 )
+from tracker import models
 from worker import leases, presence
 
 
@@ -138,10 +140,25 @@ def test_workers_are_seen_until_they_sign_off(jobs: Jobs) -> None:
         presence.report(session, "anna", "h", "cuda:0", doing="")
     (view,) = jobs.workers()
     assert (view.name, view.device, view.doing) == ("anna", "cuda:0", "")
+    assert view.memory_bytes is not None
+    assert 10e6 < view.memory_bytes < 100e9
     assert jobs.health().workers == 1
     with jobs.database.write() as session:
         presence.sign_off(session, name="anna", host="h")
     assert jobs.workers() == ()
+
+
+def test_a_worker_says_which_engines_it_can_run(
+    jobs: Jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "_folder", tmp_path)
+    models.place("deaot-t").write_bytes(b"x")
+    ours = presence.Presence("anna", "h", "cpu")
+    with jobs.database.write() as session:
+        ours.seat().report(session, doing="")
+    (view,) = jobs.workers()
+    assert {"builtin", "flow", "deaot-t"} <= set(view.engines)
+    assert "deaot-s" not in view.engines
 
 
 def test_a_lease_is_measured_by_the_clock_of_the_database(jobs: Jobs) -> None:
