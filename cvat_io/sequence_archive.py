@@ -102,20 +102,33 @@ def write_sequence(
         return _write(out, pictures, len(names), job_id, limits, labels, tell)
 
 
-def first_picture(found: Found, root: Path, limits: Limits) -> bytes:
-    """Return the bytes of the first frame's image file. Raises InputError."""
+def first_picture(found: Found, root: Path, limits: Limits, most: int) -> bytes:
+    """Return the first frame as a JPEG file of at most `most` pixels a side. Raises InputError."""
     if found.kind is SequenceKind.VIDEO:
         from cvat_io.video import VideoPictures
 
         video = VideoPictures(found.path, limits)
         try:
-            return next(iter(video))[2]
+            name, _, data = next(iter(video))
         finally:
             video.close()
-    pictures = _of_folder(image_files(found.path, root)[:1], limits)
-    for _, _, data in pictures:
-        return data
-    raise InputError(f"{one_line(found.name, 120)} holds no images: choose another folder.")
+    else:
+        first = image_files(found.path, root)[:1]
+        name, _, data = next(_of_folder(first, limits), ("", "", b""))
+    if not data:
+        raise InputError(f"{one_line(found.name, 120)} holds no images: choose another folder.")
+    out = io.BytesIO()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data), formats=tuple(_SUFFIX)) as image:
+                image.draft("RGB", (most, most))
+                small = image.convert("RGB")
+                small.thumbnail((most, most))
+                small.save(out, "JPEG", quality=85)
+    except _DAMAGED as exc:
+        raise _damaged(name) from exc
+    return out.getvalue()
 
 
 def _write(
@@ -236,9 +249,13 @@ def _look_at(head: bytes, name: str) -> tuple[tuple[int, int], str]:
     except Image.DecompressionBombError as exc:
         raise InputError(f"{name} has far too many pixels: scale the sequence down.") from exc
     except _DAMAGED as exc:
-        raise InputError(
-            f"{name} is damaged or no image: take it away, or write it again as PNG or JPEG."
-        ) from exc
+        raise _damaged(name) from exc
+
+
+def _damaged(name: str) -> InputError:
+    return InputError(
+        f"{name} is damaged or no image: take it away, or write it again as PNG or JPEG."
+    )
 
 
 def _most_bytes(size: tuple[int, int], name: str, limits: Limits) -> int:

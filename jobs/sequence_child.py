@@ -25,6 +25,7 @@ from cvat_io.sequence_archive import Made, Tell, first_picture, write_sequence
 from errors import InputError, one_line
 
 ROOT = Path(__file__).resolve().parent.parent
+PICTURE_SIZE = 480  # pixels, the longer side
 _TELL_EVERY = 0.3  # seconds between two lines on how far it is
 _POLITE = 5  # added to the process's niceness
 
@@ -47,7 +48,7 @@ def make(
 
 
 def picture(found: Found, out: Path, *, root: Path, limits: Limits) -> None:
-    """Write the file of the sequence's first frame to `out`. Raises InputError."""
+    """Write the sequence's first frame to `out`, as a small JPEG file. Raises InputError."""
     request = {"do": "picture", **_of(found.path, found.kind, out, root, limits)}
     _ask(request, found.name, lambda _done, _total: None, lambda _child: None)
 
@@ -131,7 +132,8 @@ def _do(request: dict[str, Any], out: Path, tell: Tell) -> dict[str, Any]:
     source, root = Path(request["source"]), Path(request["root"])
     kind, limits = SequenceKind(request["kind"]), Limits(**request["limits"])
     if request["do"] == "picture":
-        out.write_bytes(first_picture(Found(source.name, kind, source), root, limits))
+        found = Found(source.name, kind, source)
+        out.write_bytes(first_picture(found, root, limits, PICTURE_SIZE))
         return {}
     made = write_sequence(
         out, source, kind, root=root, job_id=request["job"], limits=limits, tell=tell

@@ -147,7 +147,7 @@ class Reading:
             self._note(job_id).unlink(missing_ok=True)
 
     def picture(self, found: Found, out: Path) -> None:
-        """Write the image file of a sequence's first frame. Raises InputError."""
+        """Write a small JPEG file of a sequence's first frame. Raises InputError."""
         raw = self._files.temporary(".picture")
         try:
             with self._slots:

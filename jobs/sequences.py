@@ -170,7 +170,7 @@ class Sequences:
             self._reading.forget(id_of(name), name)
 
     def picture(self, name: str) -> Path:
-        """The image file of a sequence's first frame, kept in DATA_DIR/cache.
+        """A small JPEG file of a sequence's first frame, kept in DATA_DIR/cache.
 
         Raises NotFoundError where there is no such sequence in SEQUENCES_PATH, InputError where
         none can be read.

@@ -13,7 +13,20 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from config import Settings
 from jobs.service import Jobs
-from web import api, auth, errors, events, health, layers, metrics, pages, pictures, text, uploads
+from web import (
+    api,
+    auth,
+    errors,
+    events,
+    health,
+    layers,
+    metrics,
+    pages,
+    pictures,
+    studio,
+    text,
+    uploads,
+)
 from web.answers import Answers
 from web.context import KEY, Context, Pulse
 from web.green import AsyncMode, Offload
@@ -53,6 +66,7 @@ def build(settings: Settings, *, async_mode: AsyncMode) -> Flask:
     app.register_blueprint(pictures.blueprint)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(metrics.blueprint)
+    app.register_blueprint(studio.blueprint)
     uploads.install(app)
     pages.install_words(app)
 

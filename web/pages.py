@@ -92,7 +92,7 @@ def dashboard() -> str:
         labels=context.call(context.jobs.labels),
         sorts=SORTS,
         most=MOST_IN_A_BOX,
-        **_head(),
+        **head(),
     )
 
 
@@ -109,7 +109,7 @@ def job(job_id: str) -> str | BaseResponse:
         if REFRESH in request.headers:
             return redirect(url_for("pages.dashboard"), 303)
         raise _no_job(job_id) from None
-    return render_template("job.html", detail=detail, **_head())
+    return render_template("job.html", detail=detail, **head())
 
 
 @blueprint.get("/jobs/<job_id>/panel")
@@ -234,8 +234,8 @@ class Segment:
     title: str
 
 
-def _head() -> dict[str, Any]:
-    """Read what the head of every page shows."""
+def head() -> dict[str, Any]:
+    """Read what the head of every page shows, by name, for its template."""
     context = here()
     health = context.call(context.pulse.health)
     workers = context.call(context.jobs.workers)

@@ -1,0 +1,176 @@
+// The page of sequences: opening one, bringing one, and how far their reading is.
+
+import { call, toSignIn } from "./api.js";
+import { note } from "./notes.js";
+import { Refresh } from "./refresh.js";
+
+const LOOK_EVERY = 700; // ms, while something is being read
+const FITTING = /\.(mp4|m4v|mov|mkv|webm|avi|mpe?g|ts|ogv|wmv|zip)$/i;
+
+const refresh = new Refresh(() => {}); // main.js tells of a lost connection
+const list = document.getElementById("sequences");
+const uploads = document.getElementById("uploads");
+const address = (name, rest = "") => `/api/sequences/${encodeURIComponent(name)}${rest}`;
+const waiting = [];
+let sending = null;
+let wanted = ""; // the sequence to go to once it is read
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("button[data-open], button[data-forget]");
+  if (button?.dataset.open) open(button, button.dataset.open);
+  else if (button?.dataset.forget) forget(button, button.dataset.forget);
+});
+
+async function open(button, name) {
+  button.disabled = true;
+  wanted = name;
+  try {
+    await follow(await call("POST", address(name, "/open")));
+  } catch (error) {
+    note(error.message, { bad: true });
+  }
+  button.disabled = false;
+}
+
+async function forget(button, name) {
+  button.disabled = true;
+  try {
+    await call("DELETE", address(name));
+    refresh.now();
+  } catch (error) {
+    note(error.message, { bad: true });
+    button.disabled = false;
+  }
+}
+
+// Go to the panel if this is what was opened last, else show how it stands.
+async function follow(sequence) {
+  if (sequence.state === "ready" && sequence.name === wanted) {
+    location.assign(`/jobs/${encodeURIComponent(sequence.job)}/panel`);
+    return;
+  }
+  await refresh.now();
+}
+
+// Several people may look at the same sequence: what counts is what the server says.
+async function look() {
+  const reading = list.querySelector("[data-state='making']");
+  if (reading && !document.hidden) {
+    await refresh.now();
+    const name = wanted;
+    const card = name && list.querySelector(`[data-sequence="${CSS.escape(name)}"]`);
+    if (card?.dataset.state === "ready") await follow({ name, state: "ready", job: card.dataset.job });
+    else if (card?.dataset.state === "failed") wanted = "";
+  }
+  setTimeout(look, LOOK_EVERY);
+}
+setTimeout(look, LOOK_EVERY);
+
+// -- bringing files ------------------------------------------------------------------------------
+
+const pick = document.getElementById("pick");
+const picked = document.getElementById("picked");
+const drop = document.getElementById("drop");
+if (pick) {
+  pick.addEventListener("click", () => picked.click());
+  picked.addEventListener("change", () => { take(picked.files); picked.value = ""; });
+  let depth = 0;
+  const show = (on) => { drop.hidden = !on; };
+  const carriesFiles = (event) => event.dataTransfer?.types.includes("Files");
+  addEventListener("dragenter", (event) => { if (carriesFiles(event)) { event.preventDefault(); depth += 1; show(true); } });
+  addEventListener("dragleave", () => { depth = Math.max(0, depth - 1); show(depth > 0); });
+  addEventListener("dragover", (event) => { if (carriesFiles(event)) event.preventDefault(); });
+  addEventListener("drop", (event) => {
+    if (!carriesFiles(event)) return;
+    event.preventDefault();
+    depth = 0;
+    show(false);
+    take(event.dataTransfer.files);
+  });
+  addEventListener("beforeunload", (event) => { if (sending) event.preventDefault(); });
+  document.addEventListener("keydown", (event) => {
+    const typing = event.target.matches("input, select, textarea, dialog *");
+    if (event.key === "u" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) pick.click();
+  });
+}
+
+function take(files) {
+  for (const file of files) {
+    if (FITTING.test(file.name)) waiting.push(row(file));
+    else note(`${file.name} is neither a video nor a zip of images: choose a file such as clip.mp4 or frames.zip.`, { bad: true });
+  }
+  next();
+}
+
+function row(file) {
+  const line = document.createElement("li");
+  const name = document.createElement("b");
+  name.textContent = file.name;
+  const bar = document.createElement("progress");
+  bar.max = 1;
+  bar.value = 0;
+  bar.setAttribute("aria-label", `Upload of ${file.name}`);
+  const state = document.createElement("span");
+  state.className = "muted";
+  state.textContent = "waits";
+  const stop = document.createElement("button");
+  stop.type = "button";
+  stop.className = "quiet";
+  stop.textContent = "Cancel";
+  line.append(name, bar, state, stop);
+  uploads.append(line);
+  const upload = { file, line, bar, state, stop, request: null };
+  stop.addEventListener("click", () => {
+    const place = waiting.indexOf(upload);
+    if (place >= 0) waiting.splice(place, 1);
+    line.remove();
+    upload.request?.abort();
+  });
+  return upload;
+}
+
+async function next() {
+  if (sending || waiting.length === 0) return;
+  sending = waiting.shift();
+  try {
+    await send(sending);
+    sending.line.remove();
+    await refresh.now();
+  } catch (error) {
+    fail(sending, error.message);
+  }
+  sending = null;
+  next();
+}
+
+function send(upload) {
+  const { file, bar, state } = upload;
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    upload.request = request;
+    request.open("POST", `/api/sequences?name=${encodeURIComponent(file.name)}`);
+    request.setRequestHeader("Content-Type", "application/octet-stream");
+    request.responseType = "json";
+    request.upload.addEventListener("progress", ({ loaded }) => {
+      bar.value = loaded / Math.max(1, file.size);
+      state.textContent = `${Math.floor((100 * loaded) / Math.max(1, file.size))} %`;
+    });
+    request.upload.addEventListener("load", () => { bar.removeAttribute("value"); state.textContent = "is being taken"; });
+    request.addEventListener("load", () => {
+      if (request.status === 401) toSignIn();
+      if (request.status < 300) resolve();
+      else reject(new Error(request.response?.error || "The server did not take the file."));
+    });
+    request.addEventListener("error", () => reject(new Error("The connection broke: choose the file again.")));
+    request.addEventListener("abort", () => reject(new Error("")));
+    request.send(file);
+  });
+}
+
+function fail(upload, sentence) {
+  if (!sentence) return; // it was cancelled
+  upload.bar.remove();
+  upload.state.className = "reason";
+  upload.state.textContent = sentence;
+  upload.stop.textContent = "Dismiss";
+}

@@ -1,0 +1,102 @@
+"""What the OpenAPI document says of the studio."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jobs.sequences import SequenceView
+from web.openapi_kit import closed, ok, operation
+from web.schema import Schema, schema_of
+
+
+def studio_paths(schemas: dict[str, Schema]) -> dict[str, Any]:
+    """Return the paths; what they refer to lands in `schemas`."""
+
+    def view(cls: type) -> Schema:
+        return schema_of(cls, schemas)
+
+    listed = closed(
+        {
+            "sequences": {"type": "array", "items": view(SequenceView)},
+            "path": {"type": "string", "description": "SEQUENCES_PATH."},
+        }
+    )
+    opened = {
+        "200": _with("It is a job.", view(SequenceView)),
+        "202": _with("It is being read: ask for it again.", view(SequenceView)),
+    }
+    return {
+        "/api/sequences": {
+            "get": operation(
+                "listSequences", "Videos and folders of images that can be opened", ok(listed),
+                parameters=[_SEARCH],
+            ),
+            "post": operation(
+                "uploadSequence", "Upload a video or a zip of images", opened,
+                "Send the file as the raw body with its name in the query. It is read in the "
+                "background, as by `open`. The sequence of `frames.zip` is called `frames`.",
+                parameters=[_FILE], body=_UPLOAD, errors=(400, 409, 413, 507),
+            ),
+        },
+        "/api/sequences/{name}": {
+            "parameters": [_NAME],
+            "get": operation(
+                "getSequence", "One sequence and how far its reading is", ok(view(SequenceView)),
+                errors=(404,),
+            ),
+            "delete": operation(
+                "forgetSequence", "Give up an upload that could not be read",
+                {"204": {"description": "It is forgotten; a job of it stays."}},
+                errors=(404, 409),
+            ),
+        },
+        "/api/sequences/{name}/open": {
+            "parameters": [_NAME],
+            "post": operation(
+                "openSequence", "Make a sequence a job", opened,
+                "The first time, and when its files have changed since, it is read whole; what "
+                "changed becomes a new revision of its job.",
+                errors=(400, 404),
+            ),
+        },
+        "/api/sequences/{name}/picture.jpg": {
+            "parameters": [_NAME],
+            "get": operation(
+                "getSequencePicture", "A small picture of the first frame",
+                {
+                    "200": {
+                        "description": "The picture.",
+                        "content": {
+                            "image/jpeg": {"schema": {"type": "string", "format": "binary"}}
+                        },
+                    },
+                    "204": {"description": "None can be read."},
+                },
+                errors=(404,),
+            ),
+        },
+    }  # fmt: skip
+
+
+def _with(description: str, schema: Schema) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+_NAME = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
+_SEARCH = {
+    "name": "search",
+    "in": "query",
+    "description": "A part of the name.",
+    "schema": {"type": "string", "default": ""},
+}
+_FILE = {
+    "name": "name",
+    "in": "query",
+    "required": True,
+    "description": "The file's name, such as clip.mp4 or frames.zip.",
+    "schema": {"type": "string"},
+}
+_UPLOAD = {
+    "required": True,
+    "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+}
