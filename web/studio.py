@@ -16,7 +16,7 @@ from jobs.uploads import NoRoomError
 from web.context import here
 from web.errors import answer
 from web.pages import head
-from web.text import is_plain, searched
+from web.text import is_plain, plain_argument
 
 blueprint = Blueprint("studio", __name__)
 
@@ -32,7 +32,7 @@ def refused(error: InputError) -> Response:
 def page() -> str:
     """Show all sequences; readable without JavaScript."""
     context = here()
-    search = searched(request)
+    search = plain_argument(request, "search")
     trouble, sequences = "", tuple[SequenceView, ...]()
     try:
         sequences = context.call(context.jobs.sequences.list_sequences, search)
@@ -52,7 +52,7 @@ def page() -> str:
 def list_sequences() -> Response:
     """Return all sequences and the folder that they are looked for in."""
     context = here()
-    found = context.call(context.jobs.sequences.list_sequences, searched(request))
+    found = context.call(context.jobs.sequences.list_sequences, plain_argument(request, "search"))
     return jsonify(
         sequences=[dataclasses.asdict(each) for each in found],
         path=str(context.settings.sequences_path),
