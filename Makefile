@@ -3,7 +3,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 BIN = .venv/bin
 
-.PHONY: help demo test setup run lint fuzz bench bench-quality bench-cost bench-scale bench-claims soak lock clean setup-dev
+.PHONY: help demo test setup run lint fuzz screenshots bench bench-quality bench-cost bench-scale bench-claims soak lock clean setup-dev
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## / - /' | sed 's/^/make /'
@@ -32,6 +32,9 @@ lint: setup-dev ## ruff, mypy --strict, import-linter
 
 fuzz: setup-dev ## ten minutes of hostile exports, guided by coverage (ARGS="-max_total_time=60")
 	@$(BIN)/python -m tests.fuzz $(ARGS)
+
+screenshots: setup-dev ## pictures of all pages into screenshots/, the best into docs/images (ARGS="--only panel")
+	@$(BIN)/python -m tools.screenshots $(ARGS)
 
 bench: setup-dev ## codec, pipeline and DeAOT figures
 	@$(BIN)/python -m bench
