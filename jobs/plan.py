@@ -153,6 +153,11 @@ def prompts_of(inputs: RunInputs) -> list[Prompt]:
 
 def require_fit(options: RunOptions) -> None:
     """Raise InputError for options that cannot be used, or not together, with whatever export."""
+    if options.mode is Mode.PANEL:
+        raise InputError(
+            "A run of the mode panel is made by accepting frames in a job's panel: start one with "
+            "the mode initial or resegment."
+        )
     if not 0 <= options.seed <= MOST_SEED:
         raise InputError(
             f"The seed {options.seed} cannot be used: give a whole number from 0 to {MOST_SEED}."

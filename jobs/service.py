@@ -31,6 +31,7 @@ from jobs.queue import Waker
 from jobs.receive import Receiver, archive_name
 from jobs.sequences import KIND as SEQUENCE
 from jobs.sequences import Sequences
+from jobs.sessions import Sessions
 from jobs.store_inputs import export_path
 from jobs.tokens import Tokens
 from jobs.uploads import Uploads
@@ -70,6 +71,7 @@ class Jobs:
         self.pictures = Pictures(
             self.database, self.files, self.derived, self.layers, settings.limits
         )
+        self.sessions = Sessions(settings, self.database, self.files)
         self._waker = Waker(settings)
         self._vitals = Vitals(settings, self.database, self._waker.state)
 

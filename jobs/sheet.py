@@ -18,7 +18,9 @@ from cvat_io.masks import tight
 from cvat_io.model import MaskShape
 from cvat_io.reader import Export
 
-_NAMES = frozenset({"object_id", "track_id", "instance_id"})
+NAMES = frozenset({"object_id", "track_id", "instance_id"})
+"""Attributes, in small letters, in which a human names an object."""
+
 AUTO = "auto"  # `source` of a mask that we made; CVAT turns it into "manual" when it imports it
 
 
@@ -143,7 +145,7 @@ def placed_frames(now: Sheet, before: Sheet) -> tuple[int, ...]:
 def name_of(shape: MaskShape) -> str:
     """The name that a human gave the object by an attribute, or an empty text."""
     for name, value in shape.attributes:
-        if name.lower() in _NAMES and value.strip():
+        if name.lower() in NAMES and value.strip():
             return value.strip()
     return ""
 

@@ -26,6 +26,7 @@ from jobs.models import (
     Revision,
     Run,
 )
+from jobs.session_models import LiveSession
 from jobs.views import JobState, RunState
 
 MAX_NOTICES = 20  # of one source
@@ -221,6 +222,7 @@ def published_run(session: Session, job_id: str, number: int | None = None) -> R
 
 def delete_job(session: Session, job: Job) -> None:
     """Forget a job; what is left of its row only tells readers that it is gone."""
+    session.execute(delete(LiveSession).where(LiveSession.job_id == job.id))
     session.execute(delete(Run).where(Run.job_id == job.id))
     session.execute(delete(Revision).where(Revision.job_id == job.id))
     session.execute(delete(Event).where(Event.job_id == job.id))

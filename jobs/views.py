@@ -45,6 +45,7 @@ class Mode(StrEnum):
 
     INITIAL = "initial"  # every annotated frame is a key frame; fill all others
     RESEGMENT = "resegment"  # recompute only what a changed key frame touches
+    PANEL = "panel"  # of results that a person accepted frame by frame; none is started so
 
 
 class Direction(StrEnum):

@@ -23,6 +23,7 @@ from web import (
     metrics,
     pages,
     pictures,
+    sessions,
     studio,
     text,
     uploads,
@@ -64,6 +65,7 @@ def build(settings: Settings, *, async_mode: AsyncMode) -> Flask:
     app.register_blueprint(api.blueprint)
     app.register_blueprint(layers.blueprint)
     app.register_blueprint(pictures.blueprint)
+    app.register_blueprint(sessions.blueprint)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(metrics.blueprint)
     app.register_blueprint(studio.blueprint)

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from jobs.session_start import LEARNING
+from jobs.session_views import SessionEngine
 from jobs.views import WorkerView
 
 AUTO = "auto"
@@ -94,6 +96,28 @@ def segmenters(workers: Sequence[WorkerView]) -> tuple[Choice, ...]:
     """Every segmenter, as the workers that are online have it."""
     own = Choice("builtin", Presence.HERE, "Needs no weights.")
     return (own, *(_published(name, "", workers) for name in _SEGMENTERS))
+
+
+def session_engines(
+    workers: Sequence[WorkerView], chosen: str, *, learned: bool
+) -> tuple[SessionEngine, ...]:
+    """Every engine for a live session that uses `chosen`; `learned`: whether that one has learned.
+
+    One that learns is ready once it has; one with published weights where a worker has them.
+    """
+    have = frozenset(name for worker in workers for name in worker.engines)
+    found = []
+    for name, summary in {**OWN, **PUBLISHED}.items():
+        learns = name in LEARNING
+        ready, note = name in OWN or name in have, ""
+        if not ready:
+            note = f"No worker online can run it: `relay models get {name}` brings its weights."
+        elif learns and not (learned and name == chosen):
+            ready, note = False, "It learns from the key frames before the first step."
+        found.append(
+            SessionEngine(name=name, summary=summary, learns=learns, ready=ready, note=note)
+        )
+    return tuple(found)
 
 
 def _published(name: str, summary: str, workers: Sequence[WorkerView]) -> Choice:

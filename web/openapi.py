@@ -24,6 +24,7 @@ from jobs.views import (
 from web.board import Board
 from web.openapi_kit import ERROR, JOB, closed, created, header, number, ok, operation
 from web.openapi_layers import layer_paths
+from web.openapi_sessions import session_paths
 from web.openapi_studio import studio_paths
 from web.options import MOST_SPANS
 from web.schema import Schema, schema_of
@@ -168,6 +169,7 @@ def document() -> dict[str, Any]:
     }  # fmt: skip
     paths |= layer_paths(schemas)
     paths |= studio_paths(schemas)
+    paths |= session_paths(schemas)
     return {
         "openapi": "3.1.0",
         "info": {

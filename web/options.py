@@ -22,12 +22,12 @@ MOST_ENGINE = 80  # characters of an engine's name
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
 
-def json_object(request: Request) -> dict[str, Any]:
-    """Return the JSON object in the body, {} where there is no body at all.
+def json_object(request: Request, most: int = JSON_BYTES) -> dict[str, Any]:
+    """Return the JSON object in the body, {} where there is no body at all; `most`: its bytes.
 
     Raises WrongTypeError for another content type and InputError where it is no JSON object.
     """
-    request.max_content_length = JSON_BYTES
+    request.max_content_length = most
     raw = request.get_data()
     if not raw:
         return {}

@@ -23,6 +23,13 @@ NEEDED = {
     "studio.open_sequence": Role.ANNOTATOR,
     "studio.upload": Role.ANNOTATOR,
     "studio.forget": Role.ANNOTATOR,
+    **{
+        f"sessions.{name}": Role.ANNOTATOR
+        for name in (
+            *("edit", "copy", "on_range", "key", "objects", "undo", "redo", "engine"),
+            *("accept", "reset"),
+        )
+    },
     "uploads.create": Role.ANNOTATOR,
     "uploads.append": Role.ANNOTATOR,
     "uploads.remove": Role.ANNOTATOR,

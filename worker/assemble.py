@@ -20,13 +20,13 @@ from jobs.files import sync_folder
 from jobs.frames_text import format_frames
 from jobs.plan import Origin, RunInputs, RunPlan
 from jobs.renewal import within
+from jobs.report import Cleaned, DivergenceLog, Report, SpanTime
 from jobs.spans import SpanPlan
 from jobs.views import KeyFrames
 from worker.attempts import stats_path
 from worker.builder import Builder
 from worker.carry import Drawings
 from worker.pipeline import STAGES
-from worker.report import Cleaned, DivergenceLog, Report, SpanTime
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from cvat_io.masks import area, without
 from cvat_io.model import MaskShape, Meta
 from jobs.plan import RunPlan
 from jobs.renewal import Renewal, within
+from jobs.report import DivergenceLog
 from jobs.sheet import AUTO
 from jobs.spans import SpanPlan
 from jobs.views import RunOptions
@@ -19,7 +20,6 @@ from worker.carry import Drawings
 from worker.cleaning import Cleaner
 from worker.follow import follow
 from worker.objects import Objects, Seed, named_alike
-from worker.report import DivergenceLog
 from worker.spanfile import ObjectMask, SpanFile
 from worker.stops import Stops
 

@@ -15,6 +15,7 @@ from config import Settings
 from cvat_io.atomic import require_other, require_writable
 from errors import InputError
 from jobs.plan import RunInputs, plan_run, require_previous
+from jobs.report import Report
 from jobs.views import RunOptions
 from tracker import engines, models, segmenters
 from tracker.segmenters.protocol import Segmenter
@@ -22,7 +23,6 @@ from worker.assemble import assemble
 from worker.compute import compute_span
 from worker.learning import Learned, learn_objects
 from worker.prompts import complete, segmenter
-from worker.report import Report
 from worker.seeds import read_seeds
 
 

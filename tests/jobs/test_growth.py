@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from jobs.growth import read_growth
-from worker.report import DivergenceLog, Report
+from jobs.report import DivergenceLog, Report
 
 
 def write(path: Path, *scores: float, human: int = 2, labelled: int = 7) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from flask.testing import FlaskClient
 
+from jobs.session_start import LEARNING
 from jobs.views import WorkerView
 from tests.web.kit import MakeExport
 from tracker import engines as tracker_engines
@@ -85,3 +86,7 @@ def test_whether_an_engine_is_present_is_what_workers_say(
     assert choice.note.endswith(said)
     assert engines(workers)[0].presence is Presence.HERE
     assert segmenters(workers)[0].presence is Presence.HERE
+
+
+def test_which_engines_learn_is_what_the_workers_registry_says() -> None:
+    assert {info.name for info in tracker_engines.engines() if info.learns} == LEARNING

@@ -1,0 +1,291 @@
+"""What a person accepts of a session becomes a published run: written, verified, then recorded.
+
+The result is written and verified as that of any other run. Its annotations are a copy of the
+base's in which a person's masks stand as the session has them.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from hashlib import file_digest
+from pathlib import Path
+
+from sqlalchemy.orm import Session
+
+from config import Limits
+from cvat_io.atomic import temporary_name
+from cvat_io.lineage import Lineage
+from cvat_io.model import MaskShape
+from cvat_io.reader import Export, open_export
+from cvat_io.result import write_annotations, write_result
+from cvat_io.verify import verify_result
+from errors import ConflictError, NotFoundError
+from jobs import audit, store, store_runs
+from jobs.files import JobFiles, sync_folder
+from jobs.frames_text import format_frames
+from jobs.models import Job, Run
+from jobs.plan import Origin, RunPlan
+from jobs.report import DivergenceLog, Report
+from jobs.session_masks import IGNORED, Shown
+from jobs.session_models import LiveSession
+from jobs.session_state import State
+from jobs.sheet import AUTO, NAMES
+from jobs.store import now, touch
+from jobs.views import Mode, RunOptions, RunState
+
+STAGES = ("decode", "track", "encode", "write")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """A result that lies verified in its run's folder. `computed`: frames that are no person's.
+
+    `version`: of the session that it shows.
+    """
+
+    number: int
+    revision: int
+    version: int
+    until: int | None
+    key_frames: tuple[int, ...]
+    computed: tuple[int, ...]
+    ignored: frozenset[str]
+    flagged: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """What is to be written. `archive`: the base's; `until`: the last frame, None for all."""
+
+    archive: Path
+    limits: Limits
+    until: int | None
+
+
+def reserve_number(session: Session, files: JobFiles, job_id: str) -> int:
+    """A run's number that nobody else gets."""
+    job = store.get_job(session, job_id)
+    job.runs_made = max(job.runs_made, files.last_run(job_id)) + 1
+    return job.runs_made
+
+
+def write(state: State, files: JobFiles, number: int, accepted: Accepted) -> Written:
+    """Write and verify the result of a session as it is in the state's transaction.
+
+    Raises ConflictError where there is no mask to accept, VerificationError when the result would
+    not be what was promised (our fault); nothing is left behind then.
+    """
+    job_id, revision = state.row.job_id, state.row.revision
+    out = files.result(job_id, revision, number)
+    composed = _Composed(state, accepted.until)
+    if not composed.any_mask():
+        raise ConflictError(
+            "There is no mask up to that frame: draw one, or compute some frames, and accept then."
+        )
+    began = time.perf_counter()
+    with ExitStack() as stack:
+        log = stack.enter_context(DivergenceLog())
+        export = stack.enter_context(open_export(accepted.archive, accepted.limits))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mask-relay-")))
+        copy = folder / "annotations.xml"
+        write_annotations(copy, export, composed.human())
+        out.parent.mkdir(parents=True, exist_ok=True)
+        draft = stack.enter_context(temporary_name(out))
+        largest = max(state.objects, default=0)
+        lineage = Lineage.behind(export.others(), largest, export.meta.frames)
+        keys = composed.keys
+        note = {"key_frames": format_frames(keys, export.meta.step), **lineage.note()}
+        write_result(draft, export, lineage.numbered(composed.all(log)), note, keep_ids=True)
+        _verify(draft, copy, export, composed, accepted)
+        with draft.open("rb") as file:
+            sha256 = file_digest(file, "sha256").hexdigest()
+        size = draft.stat().st_size
+        log.write_report(
+            files.report(job_id, revision, number),
+            _report(state, composed, log, time.perf_counter() - began),
+        )
+        draft.replace(out)
+        sync_folder(out.parent)
+    return Written(
+        number=number,
+        revision=revision,
+        version=state.row.version,
+        until=accepted.until,
+        key_frames=tuple(keys),
+        computed=tuple(composed.computed),
+        ignored=composed.ignored,
+        flagged=log.flagged,
+        bytes=size,
+        sha256=sha256,
+    )
+
+
+def publish(session: Session, job_id: str, written: Written) -> None:
+    """Record a written result as a published run. Raises NotFoundError for a deleted job."""
+    job = store.get_job(session, job_id)
+    row = session.get(LiveSession, job_id)
+    if row is None or row.revision != written.revision:
+        raise NotFoundError(
+            f"The session of job {job_id} was reset meanwhile: look at it and accept again."
+        )
+    at = now(session)
+    plan = RunPlan(
+        key_frames=written.key_frames,
+        spans=(),
+        fill=frozenset(written.computed),
+        carried=Origin.EXPORT,
+    )
+    session.add(
+        Run(
+            job_id=job_id,
+            number=written.number,
+            revision=written.revision,
+            images_revision=row.images_revision,
+            previous_run=row.run,
+            state=RunState.DONE.value,
+            options=asdict(RunOptions(mode=Mode.PANEL, engine=row.engine)),
+            engine=row.engine,
+            ignore_labels=sorted(written.ignored),
+            plan=plan.to_json(),
+            created=at,
+            started=at,
+            finished=at,
+            flagged_frames=written.flagged,
+            result_bytes=written.bytes,
+            result_sha256=written.sha256,
+        )
+    )
+    _show(session, job, written)
+    row.accepted = {"until": written.until, "run": written.number, "version": written.version}
+    row.updated = at
+    what = "all frames" if written.until is None else f"the frames up to {written.until}"
+    audit.record(session, "accept", job_id, f"run {written.number}, {what}")
+    touch(
+        session,
+        job_id,
+        log=f"Run {written.number}: {what} accepted frame by frame; the result is published.",
+    )
+
+
+def _show(session: Session, job: Job, written: Written) -> None:
+    """Let the job stand where its newest run does, unless another one is at work."""
+    current = store.current_run(session, job)
+    busy = current is not None and current.state in store_runs.UNFINISHED
+    if job.revision == written.revision and not busy:
+        job.run = written.number
+
+
+class _Composed:
+    """The masks of a result, from a session up to a frame (None: the last one)."""
+
+    def __init__(self, state: State, until: int | None) -> None:
+        self._state = state
+        self._until = state.head.numbers[-1] if until is None else until
+        self._renamed = {n: each["name"] for n, each in state.objects.items() if "renamed" in each}
+        self.ignored = state.head.ignored
+        self.keys: list[int] = []  # those that have a mask
+        self.untouched: list[int] = []  # those of them that are as in the base
+        self.computed: list[int] = []
+        for found in state.frames(self._frames()):
+            followed = [shown.number for shown in found.masks if shown.number != IGNORED]
+            if not followed:
+                continue
+            if found.key:
+                self.keys.append(found.frame)
+                if not found.version and self._renamed.keys().isdisjoint(followed):
+                    self.untouched.append(found.frame)
+            elif found.frame <= self._until:
+                self.computed.append(found.frame)
+
+    def any_mask(self) -> bool:
+        """Whether anything would be in it."""
+        return bool(self.keys or self.computed)
+
+    def human(self) -> Iterator[MaskShape]:
+        """What is a person's: the masks of key frames, and those that are not followed."""
+        for shape, shown, key in self._masks():
+            if key or shown.number == IGNORED:
+                yield shape
+
+    def all(self, log: DivergenceLog) -> Iterator[tuple[MaskShape, int]]:
+        """All masks, ascending by frame, and their objects; tells `log` of divergence."""
+        for shape, shown, key in self._masks():
+            if not key and shown.number != IGNORED and shown.score is not None:
+                log.add(shape.frame, shown.number, shape.label, shown.score, shown.why)
+            yield shape, shown.number
+
+    def _masks(self) -> Iterator[tuple[MaskShape, Shown, bool]]:
+        """Shapes as they are written, what they are made of, and whether they are a person's."""
+        for found in self._state.frames(self._frames()):
+            for shown in found.masks:
+                if shown.number == IGNORED:
+                    yield shown.shape, shown, False
+                    continue
+                shape = self._named(shown.shape, shown.number)
+                if not found.key:
+                    if found.frame <= self._until:
+                        yield replace(shape, source=AUTO), shown, False
+                elif found.version and shape.source == AUTO:
+                    yield replace(shape, source="manual"), shown, True  # computed, then accepted
+                else:
+                    yield shape, shown, True
+
+    def _named(self, shape: MaskShape, number: int) -> MaskShape:
+        """A mask under the name that a person gave its object, where its label has names."""
+        if number not in self._renamed:
+            return shape
+        attributes = tuple(
+            (name, self._renamed[number] if name.lower() in NAMES else value)
+            for name, value in shape.attributes
+        )
+        return replace(shape, attributes=attributes)
+
+    def _frames(self) -> Sequence[int]:
+        """All frames, also those without an image: what is not followed may be drawn there."""
+        return self._state.head.numbers
+
+
+def _verify(
+    draft: Path, copy: Path, export: Export, composed: _Composed, accepted: Accepted
+) -> None:
+    """Hold the draft against what the session says is a person's, and against the base."""
+    with open_export(copy, accepted.limits) as human:
+        verify_result(draft, human, composed.keys, composed.ignored, accepted.limits)
+    verify_result(
+        draft,
+        export,
+        composed.untouched,
+        composed.ignored,
+        accepted.limits,
+        previous=export,
+    )
+
+
+def _report(state: State, composed: _Composed, log: DivergenceLog, seconds: float) -> Report:
+    labelled = len(composed.keys) + len(composed.computed)
+    return Report(
+        engine=state.row.engine,
+        device="",
+        width=state.head.width,
+        height=state.head.height,
+        frames_total=len(state.head.numbers),
+        frames_tracked=len(composed.computed),
+        objects=len(state.objects),
+        seconds=round(seconds, 3),
+        frames_per_second=0.0,
+        learning_seconds=0.0,
+        growth=log.growth(len(composed.keys), labelled),
+        flagged_frames=log.flagged,
+        notices=[],
+        next_frame=log.next_frame(composed.keys),
+        left_out=[],
+        cleaned={"specks": 0, "holes": 0},
+        stages=dict.fromkeys(STAGES, 0.0),
+        spans=[],
+    )

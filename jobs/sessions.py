@@ -1,0 +1,432 @@
+"""`Sessions`: everything that pages and API do with live sessions, in one place.
+
+Thread-safe. Methods raise InputError (NotFoundError, ConflictError) with the sentence to show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import MappingProxyType
+from typing import Any, Literal
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from config import Settings
+from jobs import audit, session_accept, session_edits, session_objects, session_steps, store
+from jobs.db import Database, db_now
+from jobs.files import JobFiles
+from jobs.frames_text import format_frames
+from jobs.session_base import Base, write_base
+from jobs.session_change import Change, Done, can, take_back
+from jobs.session_edits import NewMask, RangeAction
+from jobs.session_masks import mask_from
+from jobs.session_models import (
+    LiveSession,
+    SessionEdit,
+    SessionFrame,
+    SessionMask,
+    SessionPerson,
+)
+from jobs.session_start import Start, archive_path, base_inputs, base_path, find_start
+from jobs.session_state import State, frame_answer
+from jobs.session_views import (
+    AcceptedView,
+    Changed,
+    ChangesView,
+    Published,
+    SessionLabel,
+    SessionObject,
+    SessionView,
+)
+
+THRESHOLD = 0.5  # divergence at which playing stops, unless a person says another
+MOST_FRAMES = 200  # in one answer
+PRESENT_SECONDS = 40.0  # who asked for changes within so long is there
+_SEEN_SECONDS = 10.0  # between two notes that somebody is there
+_BEGIN = 1  # version of a new session
+
+OBJECT_ACTIONS: Mapping[str, Callable[..., Done]] = MappingProxyType(
+    {
+        "add": session_objects.add,  # name, label
+        "rename": session_objects.rename,  # number, name
+        "relabel": session_objects.relabel,  # number, label
+        "merge": session_objects.merge,  # numbers, into
+        "split": session_objects.split,  # number, frame
+        "end": session_objects.end,  # number, frame
+        "start": session_objects.start,  # number, frame
+    }
+)
+"""What can be done with objects, and with which arguments."""
+
+
+class Sessions:
+    """The live sessions of one installation's jobs."""
+
+    def __init__(self, settings: Settings, database: Database, files: JobFiles) -> None:
+        self._settings = settings
+        self._database = database
+        self._files = files
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def view(self, job_id: str) -> SessionView:
+        """The session of a job, which begins where there is none yet. Raises InputError."""
+        with self.reading(job_id) as state:
+            session, row = state.session, state.row
+            accepted = row.accepted
+            return SessionView(
+                version=row.version,
+                engine=row.engine,
+                segmenter=row.segmenter,
+                learned=bool(row.learned),
+                engines=(),
+                objects=tuple(
+                    SessionObject(
+                        number=each["number"],
+                        name=each["name"],
+                        label=each["label"],
+                        color=state.labels.get(each["label"], ""),
+                    )
+                    for each in row.objects
+                ),
+                labels=tuple(SessionLabel(name=n, color=c) for n, c in state.labels.items()),
+                key_frames=tuple(state.keys()),
+                computed=format_frames(state.known(), state.head.numbers.step),
+                accepted=(
+                    None
+                    if accepted is None
+                    else AcceptedView(until=accepted["until"], run=accepted["run"])
+                ),
+                changed=row.version > (row.began if accepted is None else accepted["version"]),
+                can_undo=can(session, job_id, "undo"),
+                can_redo=can(session, job_id, "redo"),
+                stale=_stale(session, row),
+                worker=session_steps.worker_of(session, row),
+                people=_people(session, job_id),
+                busy=session_steps.busy(session, job_id),
+                last=session_steps.ended(session, job_id),
+                threshold=THRESHOLD,
+            )
+
+    def frame(self, job_id: str, frame: int) -> dict[str, Any]:
+        """One frame with its masks. Raises InputError for one that is none of the job's."""
+        with self.reading(job_id) as state:
+            return frame_answer(state, state.frame(state.require_frame(frame)))
+
+    def frames(self, job_id: str, first: int, last: int) -> list[dict[str, Any]]:
+        """Frames from `first` to `last`, those that have an image; at most `MOST_FRAMES`."""
+        with self.reading(job_id) as state:
+            wanted = [frame for frame in state.head.frames if first <= frame <= last]
+            return [frame_answer(state, each) for each in state.frames(wanted[:MOST_FRAMES])]
+
+    def changes(self, job_id: str, since: int) -> ChangesView:
+        """What changed after the version `since`."""
+        with self._database.read() as session:
+            row = session.get(LiveSession, job_id)
+            if row is None:
+                raise store.no_such_job(job_id)
+            frames: set[int] = set()
+            if since < row.began:
+                frames.update(self._base(row).head.numbers)
+            elif since < row.version:
+                for table in (SessionFrame, SessionMask):
+                    frames.update(
+                        session.scalars(
+                            select(table.frame)
+                            .where(table.job_id == job_id, table.version > since)
+                            .distinct()
+                        )
+                    )
+            step = self._base(row).head.numbers.step if frames else 1
+            return ChangesView(
+                version=row.version,
+                frames=format_frames(sorted(frames), step),
+                objects=row.listed > since,
+                busy=session_steps.busy(session, job_id),
+                last=session_steps.ended(session, job_id),
+                worker=session_steps.worker_of(session, row),
+                people=_people(session, job_id),
+            )
+
+    def version(self, job_id: str) -> tuple[int, tuple[object, ...]]:
+        """The session's version, and what else wakes those who wait for changes; cheap."""
+        with self._database.read() as session:
+            found = session.scalars(
+                select(LiveSession.version).where(LiveSession.job_id == job_id)
+            ).one_or_none()
+            if found is None:
+                raise store.no_such_job(job_id)
+            return found, (
+                session_steps.busy(session, job_id),
+                session_steps.ended(session, job_id),
+                _people(session, job_id),
+            )
+
+    def lately(self, seconds: float) -> dict[str, int]:
+        """Versions of sessions that changed within so many seconds, by job."""
+        with self._database.read() as session:
+            rows = session.execute(
+                select(LiveSession.job_id, LiveSession.version).where(
+                    LiveSession.updated > db_now() - seconds
+                )
+            )
+            return {row.job_id: row.version for row in rows}
+
+    def see(self, job_id: str, client: str) -> None:
+        """Note that somebody looks at a session: who acts, on the page `client`."""
+        with self._database.read() as session:
+            known = session.get(SessionPerson, (job_id, client))
+            at = store.now(session)
+            exists = session.get(LiveSession, job_id) is not None
+        who = audit.actor()
+        if not exists or (known and known.name == who and at - known.seen < _SEEN_SECONDS):
+            return
+        with self._database.write() as session:
+            if session.get(LiveSession, job_id) is None:
+                return
+            session.merge(SessionPerson(job_id=job_id, client=client, name=who, seen=at))
+            session.execute(
+                delete(SessionPerson).where(SessionPerson.seen < db_now() - 10 * PRESENT_SECONDS)
+            )
+
+    # -- changing --------------------------------------------------------------------------------
+
+    def edit(self, job_id: str, frame: int, masks: Sequence[dict[str, Any]]) -> Changed:
+        """Set masks of objects on a frame, which becomes a person's; see `session_edits.edit`.
+
+        `masks`: each with `object` and either `box` and `runs` or `mask` None, and maybe `under`.
+        """
+
+        def do(state: State) -> Done:
+            size = state.head.width, state.head.height
+            new = [
+                NewMask(
+                    each["object"],
+                    None if "box" not in each else mask_from(each, *size),
+                    bool(each.get("under", False)),
+                )
+                for each in masks
+            ]
+            return session_edits.edit(state, frame, new)
+
+        return self._change(job_id, "edit", do)
+
+    def copy(
+        self, job_id: str, frame: int, source: int, objects: Collection[int] | None
+    ) -> Changed:
+        """Take masks over from another frame."""
+        return self._change(
+            job_id, "copy", lambda state: session_edits.copy(state, frame, source, objects)
+        )
+
+    def set_key(self, job_id: str, frame: int, key: bool) -> Changed:
+        """Make a frame's masks a person's, or let them be computed again."""
+        return self._change(job_id, "key", lambda state: session_edits.set_key(state, frame, key))
+
+    def on_range(
+        self,
+        job_id: str,
+        action: RangeAction,
+        objects: Collection[int] | None,
+        first: int,
+        last: int,
+    ) -> Changed:
+        """Do something with objects on a range of frames."""
+        return self._change(
+            job_id,
+            action.value,
+            lambda state: session_edits.on_range(state, action, objects, first, last),
+        )
+
+    def on_objects(self, job_id: str, action: str, *arguments: Any) -> Changed:
+        """Do something with objects; `action` and its arguments are those of `OBJECT_ACTIONS`."""
+        do = OBJECT_ACTIONS[action]
+        return self._change(job_id, action, lambda state: do(state, *arguments))
+
+    def take_back(self, job_id: str, way: Literal["undo", "redo"]) -> Changed:
+        """Undo or redo a change of the acting person. Raises ConflictError."""
+        with self.changing(job_id) as state:
+            version, frames = take_back(state, way)
+            return Changed(version=version, changed=format_frames(frames, state.head.numbers.step))
+
+    def choose_engine(self, job_id: str, engine: str, segmenter: str) -> Changed:
+        """Follow objects with another engine from now on; "" leaves engine or segmenter as is."""
+        with self.changing(job_id) as state:
+            row = state.row
+            if engine and engine != row.engine:
+                row.engine, row.learned = engine, ""
+            row.segmenter = segmenter or row.segmenter
+            return Changed(version=Change(state).write(by_person=True), changed="")
+
+    # -- from beginning to end -------------------------------------------------------------------
+
+    def accept(self, job_id: str, until: int | None) -> Published:
+        """Publish the frames up to `until` (None: all) as a run; once for the same masks."""
+        with self.reading(job_id) as state:
+            if until is not None:
+                state.require_frame(until)
+            done = state.row.accepted
+            if done and (done["until"], done["version"]) == (until, state.row.version):
+                return _published(job_id, done["run"])
+        with self._database.write() as session:
+            number = session_accept.reserve_number(session, self._files, job_id)
+        with self.reading(job_id, frozen=True) as state:
+            written = session_accept.write(
+                state,
+                self._files,
+                number,
+                session_accept.Accepted(
+                    archive=archive_path(state.session, self._files, state.row),
+                    limits=self._settings.limits,
+                    until=until,
+                ),
+            )
+        with self._database.write() as session:
+            session_accept.publish(session, job_id, written)
+        return _published(job_id, number)
+
+    def reset(self, job_id: str) -> Changed:
+        """Begin anew from what is newest; all that was not accepted is lost."""
+        with self._database.read() as session:
+            begun = session.get(LiveSession, job_id) is not None
+        if begun:
+            with self._database.write() as session:
+                job = store.get_job(session, job_id)
+                row = session.get_one(LiveSession, job_id)
+                fresh = self._make(session, job_id, find_start(session, self._files, job))
+                for table in (SessionFrame, SessionMask, SessionEdit):
+                    session.execute(delete(table).where(table.job_id == job_id))
+                session_steps.drop_all(session, job_id)
+                fresh.version = fresh.began = fresh.listed = fresh.edited = row.version + 1
+                fresh.created, fresh.objects = row.created, []
+                session.merge(fresh)
+                audit.record(session, "reset", job_id)
+        with self.reading(job_id) as state:
+            return Changed(
+                version=state.row.version,
+                changed=format_frames(state.head.numbers, state.head.numbers.step),
+            )
+
+    @contextmanager
+    def reading(self, job_id: str, *, frozen: bool = False) -> Iterator[State]:
+        """The session's state, which begins where there is none yet.
+
+        `frozen`: as of one moment, also on PostgreSQL. Raises InputError.
+        """
+        self._ensure(job_id)
+        with self._database.read() as session:
+            if frozen and session.get_bind().dialect.name == "postgresql":
+                session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+            yield self._state(session, job_id)
+
+    @contextmanager
+    def changing(self, job_id: str) -> Iterator[State]:
+        """The session's state in a write transaction."""
+        self._ensure(job_id)
+        with self._database.write() as session:
+            yield self._state(session, job_id)
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def _state(self, session: Session, job_id: str) -> State:
+        row = session.get(LiveSession, job_id)
+        if row is None:
+            raise store.no_such_job(job_id)
+        return State(session, row, self._base(row))
+
+    def _base(self, row: LiveSession) -> Base:
+        return Base(base_path(self._files, row))
+
+    def _ensure(self, job_id: str) -> None:
+        """Make sure that there is a session, and its base's file."""
+        with self._database.read() as session:
+            row = session.get(LiveSession, job_id)
+            if row is not None and row.next_object and base_path(self._files, row).is_file():
+                return
+            job = store.get_job(session, job_id)
+            fresh = row or self._make(session, job_id, find_start(session, self._files, job))
+            path = base_path(self._files, fresh)
+            inputs = base_inputs(session, self._files, self._settings, fresh)
+        if not path.is_file():
+            write_base(path, inputs)
+        head = Base(path).head
+        with self._database.write() as session:
+            store.get_job(session, job_id)
+            row = session.get(LiveSession, job_id)
+            if row is None:
+                fresh.version = fresh.began = _BEGIN
+                session.add(fresh)
+                row = fresh
+            if not row.next_object:
+                row.objects = list(head.objects)
+                row.next_object = max((each["number"] for each in head.objects), default=0) + 1
+
+    def _make(self, session: Session, job_id: str, start: Start) -> LiveSession:
+        """A new row; its objects come with its base."""
+        at = store.now(session)
+        return LiveSession(
+            job_id=job_id,
+            revision=start.revision,
+            images_revision=start.images_revision,
+            run=start.run,
+            base=start.base,
+            created=at,
+            updated=at,
+            version=0,
+            edited=0,
+            listed=0,
+            began=0,
+            objects=[],
+            next_object=0,
+            engine=start.engine,
+            segmenter="builtin",
+            learned=start.learned,
+            accepted=None,
+            holder="",
+            served=None,
+        )
+
+    def _change(self, job_id: str, kind: str, do: Callable[[State], Done]) -> Changed:
+        with self.changing(job_id) as state:
+            done = do(state)
+            change, step = done.change, state.head.numbers.step
+            if change.is_empty:
+                return Changed(version=state.row.version, changed="")
+            return Changed(
+                version=change.do(kind),
+                changed=format_frames(change.changed, step),
+                key_frames=format_frames(done.keys, step),
+                object=done.made,
+            )
+
+
+def _people(session: Session, job_id: str) -> tuple[str, ...]:
+    rows = session.scalars(
+        select(SessionPerson.name)
+        .where(SessionPerson.job_id == job_id, SessionPerson.seen > db_now() - PRESENT_SECONDS)
+        .order_by(SessionPerson.name, SessionPerson.client)
+    )
+    return tuple(rows)
+
+
+def _stale(session: Session, row: LiveSession) -> str:
+    job = store.get_job(session, row.job_id)
+    if job.revision > row.revision:
+        return (
+            f"Revision {job.revision} of the export arrived since this session began: accept what "
+            "you want to keep, then reset the session to begin anew."
+        )
+    newest = store.published_run(session, row.job_id)
+    accepted = (row.accepted or {}).get("run", 0)
+    if newest is not None and newest.number > max(row.run or 0, accepted):
+        return (
+            f"Run {newest.number} was completed since this session began: accept what you want to "
+            "keep, then reset the session to begin anew from that result."
+        )
+    return ""
+
+
+def _published(job_id: str, run: int) -> Published:
+    return Published(run=run, result=f"/api/jobs/{job_id}/result.zip?run={run}")
