@@ -221,11 +221,16 @@ def _noted_keys(comment: bytes, frames: range) -> frozenset[int]:
 
 
 def _presence(raw: RawMask, number: int, key: bool, score: float, reported: bool) -> Presence:
-    if raw.source != AUTO and (key or not number):
-        return Presence.KEY
-    if not math.isnan(score) or not reported:
+    """What a mask of a result is. Every mask that was made is in the report, and no other one.
+
+    Its source says less: CVAT makes all of them manual, and a person may keep a mask that CVAT's
+    own models made on a key frame. Masks that belong to no object are of ignored labels.
+    """
+    if not math.isnan(score):
         return Presence.COMPUTED
-    return Presence.CARRIED
+    if not reported:
+        return Presence.KEY if raw.source != AUTO and (key or not number) else Presence.COMPUTED
+    return Presence.KEY if key or not number else Presence.CARRIED
 
 
 def _next(source: LayerSource) -> NextFrameView | None:

@@ -2,7 +2,7 @@
 
 In the run's folder, N being the span and F the fence number of the attempt: `N.F.jsonl` holds the
 final frames; for fused spans `N.F.forward.jsonl` and `N.F.backward.jsonl` hold what either pass
-said, until the span is complete. `N.F.stats.json` has the times of a complete attempt.
+said, until the run's result is published. `N.F.stats.json` has the times of a complete attempt.
 """
 
 from __future__ import annotations
@@ -68,16 +68,19 @@ class Attempt:
         return SpanFile(path)
 
     def complete(self, seconds: float, stages: Mapping[str, float]) -> None:
-        """Note the times of an attempt that reached the end, and drop what it needs no more."""
+        """Note the times of an attempt that reached the end."""
         target = stats_path(self.path(Kind.FINAL))
         draft = target.with_suffix(".part")
         draft.write_text(json.dumps({"seconds": seconds, "stages": dict(stages)}))
         draft.replace(target)
         sync_folder(self.folder)
-        for kind in (Kind.FORWARD, Kind.BACKWARD):
-            self.path(kind).unlink(missing_ok=True)
 
 
 def stats_path(file: Path) -> Path:
     """Where the times of the attempt that completed span file `file` are."""
     return file.with_suffix(".stats.json")
+
+
+def pass_file(file: Path, kind: Kind) -> Path:
+    """Where the attempt that completed span file `file` left what one pass said."""
+    return file.with_suffix(f"{kind}.jsonl")

@@ -27,6 +27,7 @@ from tracker.segmenters.protocol import Segmenter
 from worker import leases
 from worker.assemble import assemble
 from worker.compute import compute_span
+from worker.derive import derive
 from worker.heartbeat import Heartbeat, Identity, Pace
 from worker.learning import learn_objects, read_earlier, write_learned
 from worker.leases import Lease
@@ -320,10 +321,11 @@ class SpanLoop:
         began = time.perf_counter()
         # Whoever assembles it again writes the same bytes, so it does not matter when a worker
         # that was given up meanwhile publishes it too.
+        span_files = {ordinal: folder / name for ordinal, name in work.span_files.items()}
         result = assemble(
             work.inputs,
             work.plan,
-            span_files={ordinal: folder / name for ordinal, name in work.span_files.items()},
+            span_files=span_files,
             out=out,
             report=self._files.report(*place),
             device=work.devices,
@@ -331,7 +333,7 @@ class SpanLoop:
             learning_seconds=work.learning_seconds,
             notices=work.notices,
         )
-        self._record(
+        recorded = self._record(
             beat,
             lambda session: leases.finish_run(
                 session,
@@ -343,6 +345,8 @@ class SpanLoop:
                 flagged_frames=result.report["flagged_frames"],
             ),
         )
+        if recorded:
+            derive(self._files, lease, work.inputs, work.plan, span_files, result.sha256)
 
     def _prepare(self, lease: Lease, beat: Heartbeat) -> Work | None:
         """Read what the span needs; None when the run is gone, or the work must stop.
