@@ -4,8 +4,9 @@ const SHORTCUTS = 9;
 
 export class Objects {
   // `act(body)`: POST of session/objects, `range(body)`: of session/range; null where it failed.
-  constructor({ root, session, view, act, range, say }) {
-    Object.assign(this, { root, session, view, act, range, say });
+  // `edits`: whether this person may change anything.
+  constructor({ root, session, view, act, range, say, edits }) {
+    Object.assign(this, { root, session, view, act, range, say, edits });
     this.list = root.querySelector("#object-list");
     this.form = root.querySelector("#object-form");
     this.dialog = document.getElementById("add-object");
@@ -67,7 +68,7 @@ export class Objects {
     if (!rows.length) {
       const empty = document.createElement("li");
       empty.className = "muted";
-      empty.textContent = "No object yet: add one, then draw it.";
+      empty.textContent = this.edits ? "No object yet: add one, then draw it." : "No object yet.";
       rows.push(empty);
     }
     const focused = this.list.contains(document.activeElement) ? document.activeElement.id : "";
@@ -126,8 +127,8 @@ export class Objects {
   #fillForm() {
     const { form, session, view } = this;
     const object = session.object(view.selected);
-    form.hidden = !object;
-    if (!object) return;
+    form.hidden = !object || !this.edits;
+    if (form.hidden) return;
     const { name, label, colour, into } = form.elements;
     if (document.activeElement !== name) name.value = object.name;
     fill(label, session.labels, object.label);
@@ -155,7 +156,7 @@ export class Objects {
       if (!hidden.delete(number)) hidden.add(number);
       this.render();
     });
-    this.root.querySelector("#add").addEventListener("click", () => this.add());
+    this.root.querySelector("#add")?.addEventListener("click", () => this.add());
     this.form.addEventListener("submit", (event) => event.preventDefault());
     this.form.addEventListener("change", (event) => this.#edited(event.target));
     this.form.addEventListener("click", (event) => {

@@ -30,11 +30,12 @@ export const panel = open().catch((error) => { complain(error.message); throw er
 panel.catch(() => {});
 
 async function open() {
-  const sequence = new Sequence(await call("GET", `${path}/frames`));
+  const frames = await call("GET", `${path}/frames`);
+  const sequence = new Sequence(frames);
   const session = new Session(job, sequence);
   const stage = new Stage(document.getElementById("stage"));
   stage.setSize(sequence.width, sequence.height);
-  const images = new ImageStore(job, pictureWidth(sequence), root.dataset.images, sequence);
+  const images = new ImageStore(job, pictureWidth(sequence), frames.version, sequence);
   const masks = new SessionMasks(job, sequence);
   const view = new View({ stage, images, masks, session, sequence });
 
@@ -51,7 +52,7 @@ async function open() {
   const tools = new Tools({ stage, view, session, say, complain, choose: () => objects.wanted(), halt: () => steps.rest() });
   const limit = document.getElementById("limit");
   const steps = new Steps({
-    view, session, sequence, say, complain, before: () => tools.settle(),
+    view, session, sequence, say, complain, edits, before: () => tools.settle(),
     limit: () => Math.min(1, Math.max(0.05, limit.valueAsNumber || session.threshold)),
   });
   const go = (frame) => steps.go(frame);

@@ -95,7 +95,7 @@ export class Bars {
     for (const button of this.pillPart.querySelectorAll("[data-do='keep']")) button.textContent = tools.unsaved ? "Try again" : "Keep";
     this.anewPart.hidden = tools.name !== "points" || tools.unsaved !== null || !view.mask(tools.draft?.object);
     this.anewPart.querySelector("input").checked = tools.anew;
-    this.uncomputedPart.hidden = tools.asks || Boolean(steps.playing) || steps.busy || session.computed.has(view.frame)
+    this.uncomputedPart.hidden = !steps.edits || tools.asks || Boolean(steps.playing) || steps.busy || session.computed.has(view.frame)
       || view.entry.masks.length > 0 || !session.worker || session.computed.flags.indexOf(1) < 0;
   }
 

@@ -6,10 +6,11 @@ const PACE = 40; // milliseconds that a frame is seen at least while playing
 
 export class Steps extends EventTarget {
   // `say(text)`: the line that tells what happens. `before()`: resolves when what a person drew is
-  // saved. Events: "going" when playing begins or ends.
-  constructor({ view, session, sequence, say, complain, before, limit }) {
+  // saved. `edits`: whether this person may have frames computed. Events: "going" when playing begins
+  // or ends, "diverged" with the mask that stopped it.
+  constructor({ view, session, sequence, say, complain, before, limit, edits }) {
     super();
-    Object.assign(this, { view, session, sequence, say, complain, before, limit });
+    Object.assign(this, { view, session, sequence, say, complain, before, limit, edits });
     this.busy = false;
     this.playing = false;
     this.held = 0;
@@ -19,7 +20,7 @@ export class Steps extends EventTarget {
   // Whether a worker must compute `frame` before it can be shown, coming from its neighbour.
   needs(frame, direction) {
     const { keys, computed, outdated } = this.session;
-    if (keys.has(frame)) return false;
+    if (!this.edits || keys.has(frame)) return false;
     return !computed.has(frame) || (direction > 0 && outdated.has(frame));
   }
 

@@ -31,6 +31,8 @@ export function peopleText(people) {
 
 export function busyText(busy) {
   if (!busy) return "";
+  if (busy.waiting) return "Waits for a worker…";
+  if (busy.share > 0 && busy.share < 1) return `Learning the objects: ${Math.round(100 * busy.share)} %`;
   if (busy.kind === "prepare") return "Getting ready…";
   if (busy.kind === "segment") return "Finding the object…";
   const way = busy.to < busy.from ? "back" : "on";
