@@ -40,7 +40,11 @@ from jobs.run_views import options_from
 from jobs.views import Mode, RunState
 
 _NAME = re.compile(r"(?:run-([0-9]{1,9})(?:-(forward|backward))?|revision-([0-9]{1,9}))")
-_MODES = {Mode.INITIAL: "initial segmentation", Mode.RESEGMENT: "re-segmentation"}
+_MODES = {
+    Mode.INITIAL: "initial segmentation",
+    Mode.RESEGMENT: "re-segmentation",
+    Mode.PANEL: "frame by frame",
+}
 _OPEN = 8  # files whose tables stay in memory
 
 Live = Callable[[str], LiveLayer | None]

@@ -31,6 +31,7 @@ from jobs.queue import Waker
 from jobs.receive import Receiver, archive_name
 from jobs.sequences import KIND as SEQUENCE
 from jobs.sequences import Sequences
+from jobs.session_layer import SessionLayers
 from jobs.sessions import Sessions
 from jobs.store_inputs import export_path
 from jobs.tokens import Tokens
@@ -67,11 +68,12 @@ class Jobs:
         self.sequences = Sequences(settings, self.database, self._receiver)
         self.tokens = Tokens(self.database)
         self.derived = Derived(settings.data_dir)
-        self.layers = Layers(self.database, self.files, self.derived, settings.limits)
+        self.sessions = Sessions(settings, self.database, self.files)
+        live = SessionLayers(self.database, self.sessions)
+        self.layers = Layers(self.database, self.files, self.derived, settings.limits, live)
         self.pictures = Pictures(
             self.database, self.files, self.derived, self.layers, settings.limits
         )
-        self.sessions = Sessions(settings, self.database, self.files)
         self._waker = Waker(settings)
         self._vitals = Vitals(settings, self.database, self._waker.state)
 

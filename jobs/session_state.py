@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from errors import InputError, NotFoundError, one_line
@@ -129,6 +129,30 @@ class State:
             frame for frame, (key, state) in standing.items() if self._knows(frame, key, state)
         }
         return sorted(known & self.there)
+
+    def outdated(self) -> list[int]:
+        """Computed frames that do not follow the key frame before them yet, ascending.
+
+        That key frame was changed in this session after they were computed.
+        """
+        versions: dict[int, int] = {}
+        for table in (SessionFrame, SessionMask):
+            rows = self.session.execute(
+                select(table.frame, func.max(table.version))
+                .where(table.job_id == self.row.job_id)
+                .group_by(table.frame)
+            )
+            for frame, version in rows:
+                versions[frame] = max(versions.get(frame, 0), version)
+        keys, known = frozenset(self.keys()), frozenset(self.known())
+        found: list[int] = []
+        changed = 0
+        for frame in self.head.frames:
+            if frame in keys:
+                changed = versions.get(frame, 0)
+            elif frame in known and versions.get(frame, 0) < changed:
+                found.append(frame)
+        return found
 
     def _knows(self, frame: int, key: bool, state: str) -> bool:
         return key or state == COMPUTED or (state == AS_BASE and frame in self.head.known)

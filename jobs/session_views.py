@@ -98,6 +98,8 @@ class AcceptedView:
 class SessionView:
     """A session without its masks. `computed`: frames on which it is known what is there.
 
+    `outdated`: those of them that do not follow the key frame before them yet, since that was
+    changed after they were computed; a step forward computes them anew.
     `learned`: whether the engine, where it learns, has. `stale`: a sentence where the job has
     something newer than the session began from. `people`: who looks at it, one entry for each page.
     `changed`: whether anything was changed since it was accepted last. `can_undo`, `can_redo`: of
@@ -113,6 +115,7 @@ class SessionView:
     labels: tuple[SessionLabel, ...]
     key_frames: tuple[int, ...]
     computed: str
+    outdated: str
     accepted: AcceptedView | None
     changed: bool
     can_undo: bool

@@ -94,6 +94,7 @@ class Sessions:
                 labels=tuple(SessionLabel(name=n, color=c) for n, c in state.labels.items()),
                 key_frames=tuple(state.keys()),
                 computed=format_frames(state.known(), state.head.numbers.step),
+                outdated=format_frames(state.outdated(), state.head.numbers.step),
                 accepted=(
                     None
                     if accepted is None
@@ -121,8 +122,8 @@ class Sessions:
             wanted = [frame for frame in state.head.frames if first <= frame <= last]
             return [frame_answer(state, each) for each in state.frames(wanted[:MOST_FRAMES])]
 
-    def changes(self, job_id: str, since: int) -> ChangesView:
-        """What changed after the version `since`."""
+    def changes(self, job_id: str, since: int, client: str = "") -> ChangesView:
+        """What changed after the version `since`, told to the page `client`."""
         with self._database.read() as session:
             row = session.get(LiveSession, job_id)
             if row is None:
@@ -147,7 +148,7 @@ class Sessions:
                 busy=session_steps.busy(session, job_id),
                 last=session_steps.ended(session, job_id),
                 worker=session_steps.worker_of(session, row),
-                people=_people(session, job_id),
+                people=_people(session, job_id, but=client),
             )
 
     def version(self, job_id: str) -> tuple[int, tuple[object, ...]]:
@@ -402,10 +403,14 @@ class Sessions:
             )
 
 
-def _people(session: Session, job_id: str) -> tuple[str, ...]:
+def _people(session: Session, job_id: str, but: str = "") -> tuple[str, ...]:
     rows = session.scalars(
         select(SessionPerson.name)
-        .where(SessionPerson.job_id == job_id, SessionPerson.seen > db_now() - PRESENT_SECONDS)
+        .where(
+            SessionPerson.job_id == job_id,
+            SessionPerson.client != but,
+            SessionPerson.seen > db_now() - PRESENT_SECONDS,
+        )
         .order_by(SessionPerson.name, SessionPerson.client)
     )
     return tuple(rows)

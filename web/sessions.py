@@ -65,7 +65,7 @@ def changes(job_id: str) -> Response:
         version, now = context.call(sessions.version, job_id)
         if now != around:
             break
-    return jsonify(context.call(sessions.changes, job_id, since))
+    return jsonify(context.call(sessions.changes, job_id, since, client))
 
 
 @blueprint.post("/edit")
