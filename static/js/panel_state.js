@@ -35,7 +35,8 @@ export class Session extends EventTarget {
   }
 
   async read() {
-    this.#take(await call("GET", this.path));
+    const { people, ...state } = await call("GET", this.path); // these hold this page too
+    this.#take(state);
     this.dispatchEvent(new Event("state"));
   }
 
@@ -71,6 +72,7 @@ export class Session extends EventTarget {
     for (const name of ["engine", "engines", "objects", "labels", "accepted", "stale", "worker", "people", "busy", "last", "threshold"]) {
       if (name in news && !(name === "objects" && !Array.isArray(news.objects))) this[name] = news[name];
     }
+    if (Array.isArray(news.objects)) for (const each of this.objects) each.name ||= `${each.label} ${each.number}`;
     if ("can_undo" in news) this.canUndo = news.can_undo;
     if ("can_redo" in news) this.canRedo = news.can_redo;
     if ("key_frames" in news) this.keys.set(news.key_frames);

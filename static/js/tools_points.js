@@ -47,8 +47,7 @@ class Proposal {
         if (!draft) { this.clear(); break; }
         const answer = await tools.session.send("segment", {
           frame: draft.frame, object: draft.object, refine: this.refines && this.box === null,
-          points: this.points.map(([x, y, inside]) => [x - 0.5, y - 0.5, inside]),
-          box: this.box?.map((each) => each - 0.5) ?? null,
+          points: this.points, box: this.box,
         });
         if (tools.draft !== draft || !this.asks) break; // thrown away meanwhile
         draft.put(answer.mask);
