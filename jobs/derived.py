@@ -64,7 +64,10 @@ class Derived:
         shutil.rmtree(self._root / job_id, ignore_errors=True)
 
     def shrink(self, most_bytes: int) -> None:
-        """Remove what was not used for longest until all takes `most_bytes` at most."""
+        """Remove what was not used for longest until all takes `most_bytes` at most.
+
+        What a process that was killed left half written goes too.
+        """
         files = sorted(self._files())
         total = sum(size for _, size, _ in files)
         if total <= most_bytes:
@@ -83,9 +86,10 @@ class Derived:
                 path = Path(folder) / name
                 with suppress(OSError):
                     state = path.stat()
-                    if name.startswith(".") and now - state.st_mtime < _YOUNG_SECONDS:
-                        continue
-                    yield state.st_mtime, state.st_size, path
+                    if not name.startswith("."):
+                        yield state.st_mtime, state.st_size, path
+                    elif now - state.st_mtime > _YOUNG_SECONDS:
+                        path.unlink()
 
     @contextmanager
     def _only_one(self, path: Path) -> Iterator[None]:

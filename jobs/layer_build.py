@@ -31,6 +31,7 @@ from jobs.views import NextFrameView
 
 MOST_WORST = 20
 _MOST_OBJECT = 2**53 - 1  # what JavaScript counts to
+_DIVERGENCE = b'  "divergence": ['
 _NO_DOUBT = (math.nan, "")
 _FEW = 3  # runs: of so few all may be of zeros
 _PLAIN = dict.fromkeys(map(ord, "0123456789,"))  # to be deleted: what is left is unusual
@@ -204,15 +205,17 @@ class Doubts:
 def read_divergence(report: Path) -> Iterator[dict[str, Any]]:
     """The entries of a report's divergence, one at a time: each stands in a line of its own.
 
-    Raises OSError, and ValueError where the file is none of ours.
+    Raises OSError, and ValueError where the file is none of ours or not whole.
     """
     with report.open("rb") as file:
-        for line in file:
-            if line.startswith(b'  "divergence": ['):
-                break
+        head = next((line for line in file if line.startswith(_DIVERGENCE)), b"")
+        whole = head == _DIVERGENCE + b"]\n"
         for line in file:
             if line.startswith(b"    {"):
                 yield json.loads(line.strip().rstrip(b","))
+            whole = whole or line.strip() == b"]"
+    if not whole:
+        raise ValueError(f"{report} ends too early")
 
 
 def _noted_keys(comment: bytes, frames: range) -> frozenset[int]:

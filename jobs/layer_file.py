@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from jobs.layer_views import FrameEntry, MaskEntry
 
-MAGIC = b"mask-relay layer 1\n"
+MAGIC = b"mask-relay layer 2\n"
 _FOOTER = struct.Struct("<6Q")  # timeline, its bytes, table, masks, head, its bytes
 _ADLER = 65521
 _STORED_MOST = 65535  # bytes of one stored block
@@ -44,7 +44,7 @@ RECORD = np.dtype(
         ("object", "<i8"),
         ("label", "<u4"),  # in the head's list
         ("box", "<i4", 4),  # left, top, width, height
-        ("digest", "<u8"),  # of label, box and runs: equal ones show equal pixels
+        ("digest", "<u8"),  # of box and runs: equal ones show equal pixels
         ("offset", "<u8"),
         ("packed", "<u4"),
         ("size", "<u4"),
@@ -83,6 +83,12 @@ def mask_json(entry: MaskEntry) -> bytes:
         f'"occluded":{"true" if entry.occluded else "false"},"z":{entry.z},'
         f'"runs":{_text(entry.runs)}}}'
     ).encode()
+
+
+def pixels_digest(entry: MaskEntry) -> int:
+    """64 bits that stand for a mask's box and runs."""
+    text = f"{entry.box}{entry.runs}".encode()
+    return int.from_bytes(blake2b(text, digest_size=8).digest(), "little")
 
 
 def pack_frames(entries: Iterable[FrameEntry]) -> Packed:
@@ -163,9 +169,8 @@ def _pack_batch(batch: Sequence[tuple[int, int, MaskEntry]]) -> tuple[Records, b
     for index, label, entry in batch:
         text = mask_json(entry)
         block = _deflated(text)
-        digest = blake2b(f"{label},{entry.box},{entry.runs}".encode(), digest_size=8).digest()
         rows.append(
-            (index, entry.z, entry.object, label, entry.box, int.from_bytes(digest, "little"),
+            (index, entry.z, entry.object, label, entry.box, pixels_digest(entry),
              offset, len(block), len(text), zlib.adler32(text))
         )  # fmt: skip
         blocks.append(block)

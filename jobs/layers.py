@@ -23,6 +23,7 @@ from errors import InputError, NotFoundError, one_line
 from jobs import store
 from jobs.db import Database
 from jobs.derived import Derived
+from jobs.differences import FileSide, LiveSide, Side, differences
 from jobs.files import JobFiles
 from jobs.frames_text import describe
 from jobs.layer_build import LayerSource, build_layer
@@ -123,6 +124,27 @@ class Layers:
             return Answer(packed(asdict(live.timeline())), live.version)
         file, version = self.open(job_id, layer)
         return Answer(file.timeline(), version)
+
+    def differences(self, job_id: str, a: str, b: str) -> Answer:
+        """How layer `b` differs from `a`, as `DifferencesView`. Raises as `open` does."""
+        (one, before), (two, after) = self._side(job_id, a), self._side(job_id, b)
+        version = f"{before}-{after}"
+
+        def answer() -> Packed:
+            return packed(asdict(differences(one, two)))
+
+        if SESSION in (a, b):
+            return Answer(answer(), version)
+        path = self._derived.path(job_id, f"differences/{a}.{before}.{b}.{after}")
+        self._derived.make(path, lambda file: _write(file, answer().zlib))
+        return Answer(Packed(path.read_bytes()), version)
+
+    def _side(self, job_id: str, layer: str) -> tuple[Side, str]:
+        if layer == SESSION:
+            live = self._live_of(job_id)
+            return LiveSide(live, self._frames_of(job_id)), live.version
+        file, version = self.open(job_id, layer)
+        return FileSide(file), version
 
     def open(self, job_id: str, layer: str) -> tuple[LayerFile, str]:
         """The file of a layer that comes from an archive, and its version.
@@ -279,6 +301,10 @@ class Layers:
             )
             for revision in revisions
         ]
+
+
+def _write(file: IO[bytes], data: bytes) -> None:
+    file.write(data)
 
 
 def run_name(number: int, version: str) -> str:

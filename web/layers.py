@@ -35,6 +35,16 @@ def timeline(job_id: str, layer: str) -> Response:
     return _packed(context.call(context.jobs.layers.timeline, job_id, layer))
 
 
+@blueprint.get("/differences")
+def differences(job_id: str) -> Response:
+    """Return how layer `b` differs from layer `a`."""
+    context = here()
+    names = [request.args.get(name, "") for name in ("a", "b")]
+    if not all(names):
+        raise InputError("Say which two layers: add a=run-1&b=run-2 to the address.")
+    return _packed(context.call(context.jobs.layers.differences, job_id, *names))
+
+
 def _packed(answer: Answer) -> Response:
     """Send the text as it is packed already, where the client takes that.
 

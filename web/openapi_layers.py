@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from jobs.layer_views import (
+    DifferencesView,
     FrameEntry,
     FramesView,
     LayerList,
@@ -48,6 +49,13 @@ def layer_paths(schemas: dict[str, Schema]) -> dict[str, Any]:
                 "getTimeline", "A layer at a glance", ok(view(TimelineView)), errors=(400, 404)
             ),
         },
+        "/api/jobs/{job_id}/differences": {
+            "parameters": [JOB],
+            "get": operation(
+                "getDifferences", "How layer `b` differs from layer `a`", ok(view(DifferencesView)),
+                parameters=[_side("a"), _side("b")], errors=(400, 404),
+            ),
+        },
         "/api/jobs/{job_id}/frames": {
             "parameters": [JOB],
             "get": operation(
@@ -77,6 +85,10 @@ def layer_paths(schemas: dict[str, Schema]) -> dict[str, Any]:
 
 def _frame(name: str) -> Schema:
     return number(name, 0, None, None) | {"required": True}
+
+
+def _side(name: str) -> Schema:
+    return _LAYER | {"name": name, "in": "query"}
 
 
 _LAYER = {

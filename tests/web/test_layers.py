@@ -300,3 +300,38 @@ def test_a_re_segmentation_says_what_it_carried_over(
         f"Run {number}, re-segmentation",
         "Run 1, initial segmentation",
     ]
+
+
+def test_differences_between_two_layers_are_told(reader: FlaskClient) -> None:
+    told = get(reader, "/differences?a=revision-1&b=run-1")
+    masks = masks_of(reader, "run-1")
+    added = [frame for frame in FRAMES if masks[frame]["masks"] and frame not in KEYS]
+    assert told["same"] == len(FRAMES) - len(added)
+    assert {(each["kind"], each["iou"]) for each in told["objects"]} == {("added", None)}
+    assert sorted(each["object"] for each in told["objects"]) == [1, 2]
+    assert get(reader, "/differences?a=run-1&b=run-1")["objects"] == []
+    assert get(reader, "/differences?a=revision-1&b=run-1") == told  # from what was kept
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [("", 400), ("?a=run-1", 400), ("?a=run-1&b=run-7", 404), ("?a=../x&b=run-1", 404)],
+)
+def test_differences_of_what_is_not_there_are_a_sentence(
+    reader: FlaskClient, query: str, status: int
+) -> None:
+    assert get(reader, f"/differences{query}", status)["error"].endswith(".")
+
+
+def test_a_derived_file_that_is_damaged_or_gone_is_made_anew(
+    client: FlaskClient, app: Flask, settings: Settings, tmp_path: Path
+) -> None:
+    layered.done(client, settings, app.extensions[KEY].jobs.database, tmp_path)
+    before = masks_of(client, "run-1")
+    (path,) = (settings.data_dir / "cache/264/layers").glob("run-1.*")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    assert masks_of(client, "run-1") == before
+    path.unlink()
+    assert masks_of(client, "run-1") == before
+    assert path.read_bytes() == whole
