@@ -37,12 +37,13 @@ def label_colours(labels: tuple[Label, ...]) -> dict[str, Colour]:
         found = re.fullmatch(r"#([0-9a-fA-F]{2})([0-9a-fA-F]{2})([0-9a-fA-F]{2})", label.color)
         if label.name not in colours:
             colours[label.name] = (
-                (int(found[1], 16), int(found[2], 16), int(found[3], 16)) if found else _hue(index)
+                (int(found[1], 16), int(found[2], 16), int(found[3], 16)) if found else hue(index)
             )
     return colours
 
 
-def _hue(index: int) -> Colour:
+def hue(index: int) -> Colour:
+    """Return a colour that is unlike those of the neighbouring numbers."""
     red, green, blue = colorsys.hsv_to_rgb(index * 0.618034 % 1, 0.8, 0.95)
     return round(red * 255), round(green * 255), round(blue * 255)
 

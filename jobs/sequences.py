@@ -225,6 +225,15 @@ def id_of(name: str) -> str:
     return f"_{job_id_for(name)}"
 
 
+def require_drawn(revision: Revision) -> None:
+    """Raise ConflictError for a sequence in which there is no mask to follow."""
+    if revision.summary["kind"] == KIND and not revision.summary["key_frames"]:
+        raise ConflictError(
+            f"Nothing is drawn in {one_line(revision.source, 120)} yet: open it in the studio, "
+            "draw masks on at least one frame there and submit them."
+        )
+
+
 def folder_of(job_id: str) -> str:
     """The name of the sequence's folder in RESULTS_PATH: safe, whatever the sequence is called."""
     return job_id.removeprefix("_")

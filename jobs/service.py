@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from config import Settings
 from errors import ConflictError, InputError, NotFoundError, one_line
 from jobs import audit, broker, expect, store, store_runs, store_views, updates
+from jobs.components import Components
 from jobs.db import open_database
 from jobs.derived import Derived
 from jobs.figures import Figures
@@ -29,8 +30,7 @@ from jobs.plan import Drafted, RunInputs, draft
 from jobs.planned import plan_view
 from jobs.queue import Waker
 from jobs.receive import Receiver, archive_name
-from jobs.sequences import KIND as SEQUENCE
-from jobs.sequences import Sequences
+from jobs.sequences import Sequences, require_drawn
 from jobs.session_layer import SessionLayers
 from jobs.sessions import Sessions
 from jobs.store_inputs import export_path
@@ -74,6 +74,7 @@ class Jobs:
         self.pictures = Pictures(
             self.database, self.files, self.derived, self.layers, settings.limits
         )
+        self.components = Components(settings, self.database, self.layers, self.sessions)
         self._waker = Waker(settings)
         self._vitals = Vitals(settings, self.database, self._waker.state)
 
@@ -335,11 +336,7 @@ class Jobs:
                 raise store.no_such_job(job_id)
             if revision.refused:
                 raise ConflictError(f"The export of job {job_id} was refused: {revision.refused}")
-            if revision.summary["kind"] == SEQUENCE and not revision.summary["key_frames"]:
-                raise ConflictError(
-                    f"Nothing is drawn in {job.name} yet: open it in the studio, draw masks on at "
-                    "least one frame there and submit them."
-                )
+            require_drawn(revision)
             if starting:
                 store_runs.refuse_second_run(session, job)
             images = revision.number

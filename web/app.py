@@ -16,6 +16,7 @@ from jobs.service import Jobs
 from web import (
     api,
     auth,
+    components,
     errors,
     events,
     health,
@@ -69,6 +70,7 @@ def build(settings: Settings, *, async_mode: AsyncMode) -> Flask:
     app.register_blueprint(health.blueprint)
     app.register_blueprint(metrics.blueprint)
     app.register_blueprint(studio.blueprint)
+    app.register_blueprint(components.blueprint)
     uploads.install(app)
     pages.install_words(app)
 

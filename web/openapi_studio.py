@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from jobs.components import ComponentsView, SavedView
 from jobs.sequences import SequenceView
-from web.openapi_kit import closed, ok, operation
+from web.openapi_kit import JOB, closed, ok, operation
 from web.schema import Schema, schema_of
 
 
@@ -75,6 +76,27 @@ def studio_paths(schemas: dict[str, Schema]) -> dict[str, Any]:
                 errors=(404,),
             ),
         },
+        "/api/jobs/{job_id}/components": {
+            "parameters": [JOB],
+            "get": operation(
+                "listComponents", "What is saved of a sequence", ok(view(ComponentsView)),
+                errors=(404, 409),
+            ),
+            "post": operation(
+                "saveComponent", "Save an object's masks as PNG files", ok(view(SavedView)),
+                "Writes RESULTS_PATH/SEQUENCE/COMPONENT/00000.png and so on, 0 and 255, one file "
+                "for every frame from `from` to `to` (default: all), and makes the combined "
+                "pictures anew. Saving again replaces.",
+                body=_COMPONENT, errors=(400, 404, 409, 413, 415, 507),
+            ),
+        },
+        "/api/jobs/{job_id}/components/{component}": {
+            "parameters": [JOB, _COMPONENT_NAME],
+            "delete": operation(
+                "resetComponent", "Remove a component's files", ok(view(ComponentsView)),
+                errors=(400, 404, 409, 507),
+            ),
+        },
     }  # fmt: skip
 
 
@@ -83,6 +105,9 @@ def _with(description: str, schema: Schema) -> dict[str, Any]:
 
 
 _NAME = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
+_COMPONENT_NAME = {
+    "name": "component", "in": "path", "required": True, "schema": {"type": "string"}
+}  # fmt: skip
 _SEARCH = {
     "name": "search",
     "in": "query",
@@ -99,4 +124,22 @@ _FILE = {
 _UPLOAD = {
     "required": True,
     "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+}
+_FRAME: Schema = {"type": "integer", "minimum": 0}
+_COMPONENT = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": closed(
+                {
+                    "component": {"type": "string", "description": "Such as left."},
+                    "object": {"type": "integer", "minimum": 1},
+                    "from": _FRAME,
+                    "to": _FRAME,
+                    "layer": {"type": "string", "default": ""},
+                }
+            )
+            | {"required": ["component", "object"]}
+        }
+    },
 }

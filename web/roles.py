@@ -20,6 +20,8 @@ NEEDED = {
     "api.retry": Role.ANNOTATOR,
     "api.pause": Role.ANNOTATOR,
     "api.resume": Role.ANNOTATOR,
+    "components.save_component": Role.ANNOTATOR,
+    "components.reset_component": Role.ANNOTATOR,
     "studio.open_sequence": Role.ANNOTATOR,
     "studio.upload": Role.ANNOTATOR,
     "studio.forget": Role.ANNOTATOR,

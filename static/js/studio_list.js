@@ -4,7 +4,7 @@ import { call, toSignIn } from "./api.js";
 import { note } from "./notes.js";
 import { Refresh } from "./refresh.js";
 
-const LOOK_EVERY = 700; // ms, while something is being read
+const LOOK_EVERY = 600; // ms, while something is being read
 const FITTING = /\.(mp4|m4v|mov|mkv|webm|avi|mpe?g|ts|ogv|wmv|zip)$/i;
 
 const refresh = new Refresh(() => {}); // main.js tells of a lost connection
@@ -21,11 +21,22 @@ document.addEventListener("click", (event) => {
   else if (button?.dataset.forget) forget(button, button.dataset.forget);
 });
 
+// Opens a sequence and goes to it once it is read, unless another one was opened since.
 async function open(button, name) {
   button.disabled = true;
   wanted = name;
   try {
-    await follow(await call("POST", address(name, "/open")));
+    let sequence = await call("POST", address(name, "/open"));
+    while (sequence.state === "making" && wanted === name) {
+      await refresh.now();
+      await new Promise((resolve) => { setTimeout(resolve, LOOK_EVERY); });
+      sequence = await call("GET", address(name));
+    }
+    if (sequence.state === "ready" && wanted === name) {
+      location.assign(`/jobs/${encodeURIComponent(sequence.job)}/panel`);
+      return;
+    }
+    await refresh.now();
   } catch (error) {
     note(error.message, { bad: true });
   }
@@ -43,25 +54,9 @@ async function forget(button, name) {
   }
 }
 
-// Go to the panel if this is what was opened last, else show how it stands.
-async function follow(sequence) {
-  if (sequence.state === "ready" && sequence.name === wanted) {
-    location.assign(`/jobs/${encodeURIComponent(sequence.job)}/panel`);
-    return;
-  }
-  await refresh.now();
-}
-
-// Several people may look at the same sequence: what counts is what the server says.
+// Others may have opened one, and what was uploaded is read by itself.
 async function look() {
-  const reading = list.querySelector("[data-state='making']");
-  if (reading && !document.hidden) {
-    await refresh.now();
-    const name = wanted;
-    const card = name && list.querySelector(`[data-sequence="${CSS.escape(name)}"]`);
-    if (card?.dataset.state === "ready") await follow({ name, state: "ready", job: card.dataset.job });
-    else if (card?.dataset.state === "failed") wanted = "";
-  }
+  if (list.querySelector("[data-state='making']") && !document.hidden) await refresh.now();
   setTimeout(look, LOOK_EVERY);
 }
 setTimeout(look, LOOK_EVERY);

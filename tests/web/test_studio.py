@@ -191,3 +191,58 @@ def test_an_export_named_like_a_sequence_is_another_job(
     assert opened(client, "264")["job"] == "_264"
     assert upload(client, make_export(), "264.zip")["id"] == "264"
     assert upload(client, make_export(), "_264.zip")["id"] != "_264"
+
+
+def test_a_component_is_saved_listed_and_reset(
+    client: FlaskClient, root: Path, settings: Settings
+) -> None:
+    make_folder(root / "hand", 3)
+    opened(client, "hand")
+    path = "/api/jobs/_hand/components"
+    assert client.get(path).get_json() == {
+        "folder": str(settings.results_path / "hand"), "components": [],
+    }  # fmt: skip
+    session = "/api/jobs/_hand/session"
+    client.post(f"{session}/objects", json={"action": "add", "name": "", "label": "left"})
+    mask = {"object": 1, "box": [2, 3, 4, 1], "runs": "0, 4"}
+    assert client.post(f"{session}/edit", json={"frame": 1, "masks": [mask]}).status_code == 200
+    assert client.post(f"{session}/accept", json={"until": None}).status_code in (200, 201)
+    saved = client.post(path, json={"component": "left", "object": 1, "from": 0, "to": 1})
+    told = saved.get_json()
+    assert (saved.status_code, told["frames"], told["empty"]) == (200, 2, 1)
+    assert (settings.results_path / "hand/left/00001.png").is_file()
+    listed = client.get(path).get_json()["components"]
+    assert [(each["component"], each["first"], each["last"]) for each in listed] == [("left", 0, 1)]
+    assert client.delete(f"{path}/left").get_json()["components"] == []
+    assert not (settings.results_path / "hand/left").exists()
+    assert client.delete(f"{path}/left").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({}, "'component' is missing"),
+        ({"component": "left"}, "'object' is missing"),
+        ({"component": "left", "object": True}, "'object' cannot be True"),
+        ({"component": "left", "object": 0}, "Object 0 has no mask"),
+        ({"component": "left", "object": 1, "from": "0"}, "'from' cannot be '0'"),
+        ({"component": "../left", "object": 1}, "no name for a component"),
+        ({"component": "left", "object": 1, "folder": "/tmp"}, "'folder' is unknown"),
+        ({"component": "left", "object": 1}, "Object 1 has no mask"),
+    ],
+)
+def test_a_component_that_cannot_be_saved_is_refused_in_words(
+    client: FlaskClient, root: Path, body: dict[str, Any], words: str
+) -> None:
+    make_folder(root / "hand", 2)
+    opened(client, "hand")
+    answer = client.post("/api/jobs/_hand/components", json=body)
+    assert answer.status_code == 400
+    assert words in answer.get_json()["error"]
+
+
+def test_components_of_a_job_of_cvat_are_409(client: FlaskClient, make_export: MakeExport) -> None:
+    upload(client, make_export())
+    body = {"component": "left", "object": 1}
+    assert client.post("/api/jobs/264/components", json=body).status_code == 409
+    assert client.get("/api/jobs/264/components").status_code == 409
