@@ -60,6 +60,7 @@ class Settings:
     ignore_labels: frozenset[str] = frozenset()
     cvat_url: str = ""  # of a CVAT server to pull from and push to
     cvat_token: str = field(default="", repr=False)  # an access token of that server
+    cache_bytes: int = 8 * 2**30  # of derived files in data_dir
     debug: bool = False
     log_format: str = "text"
     limits: Limits = field(default_factory=Limits)
@@ -121,6 +122,7 @@ def load(env: Mapping[str, str] | None = None, dotenv: Path | None = None) -> Se
         ignore_labels=take("IGNORE_LABELS", _names, frozenset(), "label names, comma separated"),
         cvat_url=take("CVAT_URL", str, "", "the address of a CVAT server"),
         cvat_token=take("CVAT_TOKEN", str, "", "an access token of that server"),
+        cache_bytes=take("MAX_CACHE_BYTES", _whole(0), 8 * 2**30, "a number of bytes"),
         debug=take("DEBUG", _flag, False, "true or false"),
         log_format=take("LOG_FORMAT", _choice("text", "json"), "text", "text or json"),
         limits=Limits(

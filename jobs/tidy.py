@@ -1,26 +1,46 @@
-"""Deleting the archive in the downloads folder once its result is published, where asked for.
+"""What the server clears away while it runs: archives that were tracked, derived files.
 
+An archive in the downloads folder goes once its result is published, where that was asked for.
 Nothing is deleted on trust: the result is read again and compared with its checksum, and the
 archive must still be the very content that was tracked. May be repeated at any time.
 
-Only the process that watches the downloads folder does this: a worker may know another folder, or
+Only the process that watches the downloads folder does that: a worker may know another folder, or
 none, by that setting. Where no server runs, what is due stays due until the next one does.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from pathlib import Path
 
 from sqlalchemy import select
 
 from config import Settings
 from jobs.db import Database
+from jobs.derived import Derived
 from jobs.files import JobFiles, hash_file
 from jobs.models import Job, Revision, Run
 from jobs.store import touch
 
+_SHRINK_SECONDS = 300.0  # between two looks at all derived files
 _log = logging.getLogger(__name__)
+
+
+class Shrinker:
+    """Keeps derived files within MAX_CACHE_BYTES; looks now and then only."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._derived = Derived(settings.data_dir)
+        self._most = settings.cache_bytes
+        self._looked: float | None = None  # by the monotonic clock
+
+    def look(self) -> None:
+        """Remove what is too much, unless the last look was a moment ago."""
+        now = time.monotonic()
+        if self._looked is None or now - self._looked >= _SHRINK_SECONDS:
+            self._looked = now
+            self._derived.shrink(self._most)
 
 
 def delete_archives(settings: Settings, database: Database) -> None:

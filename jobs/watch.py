@@ -41,6 +41,7 @@ class Watch:
         self._interval = interval
         self._seen: dict[str, tuple[int, int]] = {}  # size and time at the poll before
         self._rejected: dict[str, tuple[tuple[int, int], str]] = {}  # its stamp, and why
+        self._shrinker = tidy.Shrinker(jobs.settings)
         self._hint = threading.Event()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -101,6 +102,7 @@ class Watch:
         self._seen = present
         self._note(notices, known.keys() - names)
         tidy.delete_archives(self._jobs.settings, self._jobs.database)
+        self._shrinker.look()
         return tuple(taken)
 
     def _run(self) -> None:

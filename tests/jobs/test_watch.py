@@ -300,3 +300,14 @@ def test_an_archive_that_takes_the_name_while_the_old_one_is_checked_is_not_dele
     tidy.delete_archives(settings, jobs.database)
     assert archive.read_bytes() == b"another export"
     assert "was kept" in jobs.job("264").log[-1].text
+
+
+def test_derived_files_are_kept_within_their_room(jobs: Jobs, folder: Path) -> None:
+    path = jobs.derived.make(
+        jobs.derived.path("264", "frames/1.jpg"), lambda file: file.write(b"x" * 100)
+    )
+    assert Watch(jobs).poll() == ()
+    assert path.exists()
+    jobs.settings = replace(jobs.settings, cache_bytes=99)
+    assert Watch(jobs).poll() == ()
+    assert not path.exists()
