@@ -22,7 +22,9 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from errors import InputError, NotFoundError, one_line
 from jobs import audit
+from jobs.frames_text import format_frames
 from jobs.look import Sort
+from jobs.service import Jobs
 from jobs.views import Health, JobState, RunView
 from web import words
 from web.auth import gate, open_session, own_path
@@ -117,10 +119,16 @@ def panel(job_id: str) -> str:
     """Show one job frame by frame; all of its state is the session's."""
     context = here()
     try:
-        detail = context.call(context.jobs.job, job_id)
+        found = context.call(context.jobs.job, job_id).job
     except NotFoundError:
         raise _no_job(job_id) from None
-    return render_template("panel.html", job=detail.job, client=_client())
+    sentence = found.revision.refused
+    if not sentence and not context.call(_has_pictures, context.jobs, job_id):
+        sentence = (
+            "This export has no images, so there is nothing to look at. In CVAT export it again "
+            "with Save images ticked and upload it here; what is computed stays."
+        )
+    return render_template("panel.html", job=found, client=_client(), sentence=sentence)
 
 
 @blueprint.post("/jobs/<job_id>/plan")
@@ -254,6 +262,12 @@ def head() -> dict[str, Any]:
         "segmenters": segmenters(workers),
         "engine": context.settings.engine,
     }
+
+
+def _has_pictures(jobs: Jobs, job_id: str) -> bool:
+    frames = jobs.pictures.frames(job_id)
+    whole = format_frames(range(frames.first, frames.last + 1, frames.step), frames.step)
+    return frames.missing != whole
 
 
 def _client() -> str:

@@ -113,8 +113,8 @@ export class Objects {
     words.className = "name";
     words.textContent = object.name;
     const label = document.createElement("small");
-    label.textContent = object.label === object.name ? "" : object.label;
-    words.append(label);
+    label.textContent = object.label;
+    if (object.name !== object.label && object.name !== `${object.label} ${object.number}`) words.append(label);
     const doubt = document.createElement("span");
     doubt.className = "doubt";
     const key = document.createElement("kbd");
