@@ -95,7 +95,7 @@ def _build(folder: Path, masks: int) -> float:
     labels = [Label("car", "#b83df5", "any"), Label("road", "#ff3400", "any")]
 
     def shapes(count: int) -> Iterator[MaskShape]:
-        for index, mask in enumerate(_masks(count)):
+        for index, mask in enumerate(blobs(count)):
             yield MaskShape(index // PER_FRAME, labels[index % 2].name, mask)
 
     started = time.perf_counter()
@@ -112,7 +112,7 @@ def _build(folder: Path, masks: int) -> float:
     return time.perf_counter() - started
 
 
-def _masks(count: int) -> Iterator[Mask]:
+def blobs(count: int) -> Iterator[Mask]:
     """Blobs with ragged outlines, 80 to 600 rows high: about 700 runs each."""
     rng = np.random.default_rng(7)
     for _ in range(count):
