@@ -20,6 +20,7 @@ from cvat_io.model import Label, Mask
 from cvat_io.note import unpack_note
 from cvat_io.reader import open_export
 from cvat_io.shapes import RawMask, parsed
+from errors import InputError
 from jobs.frames_text import parse_frames
 from jobs.growth import read_next_frame
 from jobs.layer_file import LayerWriter, packed
@@ -83,26 +84,30 @@ def build_layer(source: LayerSource, file: IO[bytes], limits: Limits) -> None:
                 presence = _presence(raw, number, raw.frame in keys, score, doubts.known)
             lanes.mask(index, number, raw.label, presence)
         order = tuple(sorted(keys))
+        head = {
+            "first": frames[0],
+            "last": frames[-1],
+            "step": frames.step,
+            "key_frames": order,
+            "colours": colours,
+            "untold": "",
+        }
+        try:
+            objects = lanes.views()
+        except InputError as exc:  # masks may be asked for all the same
+            writer.finish(head | {"untold": str(exc)}, packed(None))
+            return
         timeline = TimelineView(
             first=frames[0],
             last=frames[-1],
             step=frames.step,
             count=len(frames),
             key_frames=order,
-            objects=lanes.views(),
+            objects=objects,
             worst=worst_frames(doubts.frames, order, MOST_WORST),
             next=_next(source),
             flagged=doubts.flagged,
         )
-        head = {
-            "first": frames[0],
-            "last": frames[-1],
-            "step": frames.step,
-            "key_frames": order,
-            "width": export.meta.width or 0,
-            "height": export.meta.height or 0,
-            "colours": colours,
-        }
         writer.finish(head, packed(asdict(timeline)))
 
 

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from jobs.layer_views import FrameEntry, MaskEntry
 
-MAGIC = b"mask-relay layer 2\n"
+MAGIC = b"mask-relay layer 3\n"
 _FOOTER = struct.Struct("<6Q")  # timeline, its bytes, table, masks, head, its bytes
 _ADLER = 65521
 _STORED_MOST = 65535  # bytes of one stored block

@@ -118,11 +118,16 @@ class Layers:
         return Answer(file.frames(_wanted(file.frames_all, first, last)), version)
 
     def timeline(self, job_id: str, layer: str) -> Answer:
-        """A layer at a glance, as `TimelineView`. Raises NotFoundError."""
+        """A layer at a glance, as `TimelineView`.
+
+        Raises NotFoundError, and InputError where it has too many lanes.
+        """
         if layer == SESSION:
             live = self._live_of(job_id)
             return Answer(packed(asdict(live.timeline())), live.version)
         file, version = self.open(job_id, layer)
+        if file.head["untold"]:
+            raise InputError(file.head["untold"])
         return Answer(file.timeline(), version)
 
     def differences(self, job_id: str, a: str, b: str) -> Answer:

@@ -9,7 +9,6 @@ such a distance are elsewhere. What it is expected to be wrong now, beyond that,
 
 from __future__ import annotations
 
-from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -99,16 +98,16 @@ def worst_frames(
     """The frames to correct one after the other, at most so many; the first is `next_frame`.
 
     Each is chosen as if those before it were corrected already, so that neighbours, which one
-    correction repairs together, are not all listed. Costs `most` times what `next_frame` does.
+    correction repairs together, are not all listed. Costs `most` times what `next_frame` does, at
+    most.
     """
     if not frames or not keys:
         return ()
     known = _Known.of(frames, keys)
-    corrected, loss = sorted(keys), known.loss.copy()
+    loss, gap = known.loss.copy(), _gaps(known.numbers, keys)
+    gains = _gains(loss, known.objects, gap, known.decay)
     found: list[WorstView] = []
     while len(found) < most:
-        gap = _gaps(known.numbers, corrected)
-        gains = _gains(loss, known.objects, gap, known.decay)
         best = int(np.argmax(gains))
         if gains[best] < _LEAST:
             break
@@ -124,11 +123,16 @@ def worst_frames(
                 repairs=round(float(gains[best]), 2),
             )
         )
-        away = np.minimum(np.abs(np.arange(len(frames)) - best), len(known.decay) - 1)
-        near = (gap == gap[best]) & (np.abs(np.arange(len(frames)) - best) <= _REACH)
-        loss = np.where(near, np.minimum(loss, known.decay[away] * known.objects), loss)
-        loss[best] = 0.0
-        insort(corrected, told.frame)
+        # A new key frame parts its gap in two; in no other one anything changes.
+        start, stop = np.searchsorted(gap, (gap[best], gap[best] + 1)).tolist()
+        gap[best:] += 1
+        gap[best + 1 :] += 1
+        gains[best] = loss[best] = 0.0
+        for part in (slice(start, best), slice(best + 1, stop)):
+            away = np.abs(np.arange(part.start, part.stop) - best)
+            left = known.decay[np.minimum(away, len(known.decay) - 1)] * known.objects[part]
+            loss[part] = np.where(away <= _REACH, np.minimum(loss[part], left), loss[part])
+            gains[part] = _gains(loss[part], known.objects[part], gap[part], known.decay)
     return tuple(found)
 
 

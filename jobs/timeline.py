@@ -11,7 +11,7 @@ from jobs.layer_views import LaneView, Presence
 UNKNOWN = 255
 """The byte of a divergence that is not known."""
 
-_MOST_CELLS = 1 << 26  # frames times lanes
+_MOST_CELLS = 1 << 24  # frames times lanes
 
 
 class Lanes:
@@ -25,19 +25,28 @@ class Lanes:
         self._count = count
         self._colours = colours
         self._lanes: dict[tuple[int, str], tuple[str, bytearray, bytearray]] = {}
+        self._many = False  # more lanes than can be shown
 
     def mask(self, index: int, number: int, label: str, presence: Presence) -> None:
         """Note that an object (0: not known which) has a mask on a frame."""
-        _, found, _ = self._lane(number, label)
-        found[index] = presence
+        if (lane := self._lane(number, label)) is not None:
+            lane[1][index] = presence
 
     def score(self, index: int, number: int, label: str, score: float) -> None:
         """Note the divergence of an object on a frame, in [0, 1]."""
-        _, _, scores = self._lane(number, label)
-        scores[index] = round(max(0.0, min(score, 1.0)) * 254)
+        if (lane := self._lane(number, label)) is not None:
+            lane[2][index] = round(max(0.0, min(score, 1.0)) * 254)
 
     def views(self) -> tuple[LaneView, ...]:
-        """All lanes: objects by number, then what is of none, by label."""
+        """All lanes: objects by number, then what is of none, by label.
+
+        Raises InputError where they are too many to be shown.
+        """
+        if self._many:
+            raise InputError(
+                f"A timeline of more than {len(self._lanes)} objects over {self._count} frames "
+                "cannot be shown: cut the task into shorter jobs in CVAT."
+            )
         order: Iterable[tuple[int, str]] = sorted(
             self._lanes, key=lambda key: (key[0] == 0, key[0], key[1])
         )
@@ -52,15 +61,13 @@ class Lanes:
             for key in order
         )
 
-    def _lane(self, number: int, label: str) -> tuple[str, bytearray, bytearray]:
+    def _lane(self, number: int, label: str) -> tuple[str, bytearray, bytearray] | None:
         key = (number, "" if number else label)
         lane = self._lanes.get(key)
         if lane is None:
             if (len(self._lanes) + 1) * self._count > _MOST_CELLS:
-                raise InputError(
-                    f"A timeline of more than {len(self._lanes)} objects over {self._count} frames "
-                    "cannot be shown: cut the task into shorter jobs in CVAT."
-                )
+                self._many = True
+                return None
             lane = label, bytearray(self._count), bytearray([UNKNOWN]) * self._count
             self._lanes[key] = lane
         return lane

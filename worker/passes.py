@@ -114,9 +114,8 @@ def _write(
         "last": frames[-1],
         "step": frames.step,
         "key_frames": plan.key_frames,
-        "width": meta.width or 0,
-        "height": meta.height or 0,
         "colours": colours,
+        "untold": "",
     }
     writer.finish(head, packed(asdict(timeline)))
 

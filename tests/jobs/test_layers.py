@@ -172,10 +172,22 @@ def test_objects_that_are_gone_keep_their_score_in_the_timeline(tmp_path: Path) 
 
 def test_a_timeline_that_no_memory_holds_is_refused_with_a_sentence() -> None:
     lanes = Lanes(10_000_000, {})
-    for number in range(1, 7):
-        lanes.mask(0, number, "car", Presence.KEY)
+    lanes.mask(0, 1, "car", Presence.KEY)
+    assert len(lanes.views()) == 1
+    lanes.mask(0, 2, "car", Presence.KEY)
+    lanes.score(0, 3, "car", 0.5)
     with pytest.raises(InputError, match="cut the task into shorter jobs"):
-        lanes.mask(0, 7, "car", Presence.KEY)
+        lanes.views()
+
+
+def test_a_layer_whose_timeline_cannot_be_told_still_gives_its_masks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.timeline._MOST_CELLS", 10)
+    masks = [shape(4, box(3, 3)), shape(4, box(9, 9), "road")]
+    file = layer(export(tmp_path / "a.zip", masks))
+    assert len(frames(file)[4]["masks"]) == 2
+    assert "10 frames cannot be shown" in file.head["untold"]
 
 
 def test_the_frames_to_correct_are_spread_out_and_the_first_is_the_next_one() -> None:
