@@ -27,6 +27,10 @@ from jobs import sequence_child
 from jobs.files import JobFiles, hash_file
 from jobs.locks import locked
 
+KIND = "sequence"
+"""`kind` of the jobs that come of sequences, and of their revisions."""
+
+_LOOKS, _LOOK_SECONDS = 20, 0.05
 _AT_ONCE = 2  # children of one server
 _KEPT_SECONDS = 24 * 3600.0  # what was uploaded and cannot be read is kept for so long
 _log = logging.getLogger(__name__)
@@ -80,11 +84,18 @@ class Reading:
         `path`: where it lies, None for what was uploaded. `stamp`: what tells it from a later one,
         empty for the hash of the file.
         """
+        self._folder.mkdir(parents=True, exist_ok=True)
         held = ExitStack()
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            held.enter_context(locked(self._folder / f"{job_id}.lock", wait=False))
-        except BlockingIOError:
+        for _ in range(_LOOKS):
+            try:
+                held.enter_context(locked(self._folder / f"{job_id}.lock", wait=False))
+                break
+            except BlockingIOError:
+                now = self._read(job_id)
+                if now is not None and now.state == "making":
+                    return
+                time.sleep(_LOOK_SECONDS)  # it failed, and is just being let go of
+        else:
             return
         with self._mutex:
             if self._closed:

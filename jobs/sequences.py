@@ -33,12 +33,11 @@ from jobs.db import Database
 from jobs.files import hash_file
 from jobs.models import Job, Revision
 from jobs.receive import Receiver
+from jobs.sequence_drawn import Drawn
+from jobs.sequence_reading import KIND as KIND
 from jobs.sequence_reading import Progress, Reading
 from jobs.store import Received, job_id_for, latest_revision
 from jobs.uploads import NoRoomError
-
-KIND = "sequence"
-"""`kind` of the jobs and revisions that come from here."""
 
 _KEEP_FREE = 256 * 2**20  # bytes
 _ZIP = ".zip"
@@ -68,7 +67,10 @@ class SequenceView:
 
 
 class Sequences:
-    """The sequences of one installation. Thread-safe, and safe between servers."""
+    """The sequences of one installation. Thread-safe, and safe between servers.
+
+    `drawn`: what becomes of what was drawn in them.
+    """
 
     def __init__(self, settings: Settings, database: Database, receiver: Receiver) -> None:
         self._settings = settings
@@ -76,6 +78,7 @@ class Sequences:
         self._receiver = receiver
         self._root = settings.sequences_path
         self._reading = Reading(settings, self._adopt)
+        self.drawn = Drawn(settings, database, receiver)
 
     def close(self) -> None:
         """End what is being read; what was uploaded waits for the next opening."""
@@ -229,8 +232,8 @@ def require_drawn(revision: Revision) -> None:
     """Raise ConflictError for a sequence in which there is no mask to follow."""
     if revision.summary["kind"] == KIND and not revision.summary["key_frames"]:
         raise ConflictError(
-            f"Nothing is drawn in {one_line(revision.source, 120)} yet: open it in the studio, "
-            "draw masks on at least one frame there and submit them."
+            f"Nothing is drawn in {one_line(revision.source, 120)} that the queue could follow: "
+            "open it in the studio, draw masks on at least one frame and press Queue there."
         )
 
 

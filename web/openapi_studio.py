@@ -6,6 +6,7 @@ from typing import Any
 
 from jobs.components import ComponentsView, SavedView
 from jobs.sequences import SequenceView
+from jobs.views import JobView
 from web.openapi_kit import JOB, closed, ok, operation
 from web.schema import Schema, schema_of
 
@@ -74,6 +75,15 @@ def studio_paths(schemas: dict[str, Schema]) -> dict[str, Any]:
                     "204": {"description": "None can be read."},
                 },
                 errors=(404,),
+            ),
+        },
+        "/api/jobs/{job_id}/drawn": {
+            "parameters": [JOB],
+            "post": operation(
+                "keepDrawn", "Let runs start from what was accepted of a sequence",
+                ok(view(JobView)),
+                "The key frames of the newest result become a revision of the job.",
+                errors=(404, 409),
             ),
         },
         "/api/jobs/{job_id}/components": {

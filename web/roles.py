@@ -23,6 +23,7 @@ NEEDED = {
     "components.save_component": Role.ANNOTATOR,
     "components.reset_component": Role.ANNOTATOR,
     "studio.open_sequence": Role.ANNOTATOR,
+    "studio.keep_drawn": Role.ANNOTATOR,
     "studio.upload": Role.ANNOTATOR,
     "studio.forget": Role.ANNOTATOR,
     **{

@@ -111,6 +111,14 @@ def picture(name: str) -> Response:
     return send_file(path, mimetype="image/jpeg", conditional=True, etag=path.name)
 
 
+@blueprint.post("/api/jobs/<job_id>/drawn")
+def keep_drawn(job_id: str) -> Response:
+    """Make what was accepted of a sequence a revision, from which runs can start."""
+    context = here()
+    context.call(context.jobs.sequences.drawn.keep, job_id)
+    return jsonify(dataclasses.asdict(context.call(context.jobs.job, job_id).job))
+
+
 def _told(view: SequenceView) -> Response:
     response = jsonify(dataclasses.asdict(view))
     response.status_code = 202 if view.state == "making" else 200
