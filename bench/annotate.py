@@ -1,16 +1,20 @@
 """A simulated annotator, and how many key frames it needs: `python -m bench.annotate`.
 
 It draws frame 0, has the clip filled, and then draws one frame after the other, each time with its
-true masks, and has it filled again. Which frame comes next is said by `jobs.next_frame`
-(suggested), or key frames lie every N-th (equal: for each number of key frames all of them are
-placed anew), or they are drawn by lot (random). J&F is the mean over all frames after the first
-that have true masks, those that were drawn included, as they are in the result.
+true masks, and has it filled again. J&F is the mean over all frames after the first that have true
+masks, those that were drawn included, as they are in the result. Which frames it draws:
+
+- suggested: the one that `jobs.next_frame` names
+- equal: 0, n/K, 2n/K, ... for K key frames; for each K all of them are placed anew, so that whoever
+  draws them has to know K beforehand
+- halving: 0, n/2, n/4, 3n/4, n/8, ...: one after the other as well, in the middle of what is empty
+- random: drawn by lot
 
 *Key frames for the same J&F*: for each clip and each number K of 2 and more, the fewest suggested
-key frames that reach the J&F of K equally spaced ones, divided by K; where --most do not reach it,
-one more than --most counts. Only what lies between a new key frame and its neighbours is computed
-anew where the engine does not learn. Passes are kept in --cache and clips that are done in --json:
-a run that was broken off goes on.
+key frames that reach the J&F of K equally spaced ones (or of K by halving), divided by K; where
+--most do not reach it, one more than --most counts. Only what lies between a new key frame and its
+neighbours is computed anew where the engine does not learn. Passes are kept in --cache and ways
+that are done in --json: a run that was broken off goes on.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ import random
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -39,7 +43,8 @@ from errors import InputError
 from jobs.next_frame import FrameDoubt, next_frame
 from tracker.divergence import reasons, score
 
-WAYS = ("suggested", "equal", "random")
+WAYS = ("suggested", "equal", "halving", "random")
+BESIDE = ("equal", "halving")  # what the others are measured by
 Gap = tuple[int | None, int | None]
 
 
@@ -69,11 +74,14 @@ class Annotator:
         drawn = [1.0 for key in keys if key > 0]
         return fmean(found + drawn)
 
-    def suggested(self, keys: Sequence[int]) -> tuple[int, ...]:
-        """The key frames and the suggested one; the same ones where nothing is suggested."""
-        doubts = [each.doubt for each in self.fill(keys) if each.quality is not None]
-        found = next_frame(1, doubts, keys)
-        return tuple(keys) if found is None else tuple(sorted({*keys, found.frame}))
+    def suggestions(self, most: int) -> list[tuple[int, ...]]:
+        """1, 2, ... `most` key frames, by suggestion; they stay where nothing is suggested."""
+        found: list[tuple[int, ...]] = [(0,)]
+        while len(found) < most:
+            doubts = [each.doubt for each in self.fill(found[-1]) if each.quality is not None]
+            named = next_frame(1, doubts, found[-1])
+            found.append(tuple(sorted({*found[-1], *([] if named is None else [named.frame])})))
+        return found
 
     def _gap(self, keys: Sequence[int], gap: Gap) -> list[Filled]:
         at = (tuple(keys) if self.engine.learns else (), gap)
@@ -99,43 +107,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if len(clip.drawn) < clip.length:
                 print(f"{name}: not every frame has true masks", flush=True)
                 continue
-            if name not in curves:
-                curves[name] = annotate(Annotator(clip, engine), options.most, options.seed)
-            for way in WAYS:
-                figures = " ".join(f"{each:.3f}" for each in curves[name][way])
+            annotator, own = Annotator(clip, engine), curves.setdefault(name, {})
+            for way in options.ways:
+                if len(own.get(way, [])) < options.most:
+                    own[way] = annotate(annotator, way, options.most, options.seed)
+                figures = " ".join(f"{each:.3f}" for each in own[way])
                 print(f"{name:<16} {way:<10} {figures}", flush=True)
-            if options.json:
-                options.json.write_text(json.dumps(curves, indent=1) + "\n", encoding="utf-8")
+                if options.json:
+                    options.json.write_text(json.dumps(curves, indent=1) + "\n", encoding="utf-8")
     except InputError as exc:
         print(exc, file=sys.stderr)
         return 2
     if curves:
-        _print_means(curves)
+        _print_means(curves, options.most)
     return 0
 
 
-def annotate(annotator: Annotator, most: int, seed: int) -> dict[str, list[float]]:
-    """J&F with 1, 2, ... `most` key frames, each way of choosing them."""
+def annotate(annotator: Annotator, way: str, most: int, seed: int) -> list[float]:
+    """J&F with 1, 2, ... `most` key frames, chosen in one of `WAYS`."""
     length = annotator.clip.length
-    chance = random.Random(seed)
-    lots = chance.sample(range(1, length), most - 1)
+    lots = (0, *random.Random(seed).sample(range(1, length), most - 1))
+    counts = range(1, most + 1)
+    choices: Mapping[str, Callable[[], Iterable[Sequence[int]]]] = {
+        "suggested": lambda: annotator.suggestions(most),
+        "equal": lambda: [equal(length, count) for count in counts],
+        "halving": lambda: [halving(length, count) for count in counts],
+        "random": lambda: [sorted(lots[:count]) for count in counts],
+    }
+    return [annotator.quality(keys) for keys in choices[way]()]
 
-    def equal(count: int) -> tuple[int, ...]:
-        return tuple(round(i * length / count) for i in range(count))
 
-    def by_lot(count: int) -> tuple[int, ...]:
-        return tuple(sorted({0, *lots[: count - 1]}))
+def equal(length: int, count: int) -> tuple[int, ...]:
+    """So many key frames of a clip of `length` frames, at the same distances."""
+    return tuple(round(i * length / count) for i in range(count))
 
-    found: dict[str, list[float]] = {way: [] for way in WAYS}
-    keys: tuple[int, ...] = (0,)
-    for count in range(1, most + 1):
-        found["suggested"].append(annotator.quality(keys))
-        keys = annotator.suggested(keys)
-        choices: tuple[tuple[str, Callable[[int], tuple[int, ...]]], ...]
-        choices = (("equal", equal), ("random", by_lot))
-        for way, choose in choices:
-            found[way].append(annotator.quality(choose(count)))
-    return found
+
+def halving(length: int, count: int) -> tuple[int, ...]:
+    """The first ones of 0, 1/2, 1/4, 3/4, 1/8, 5/8, ... of the clip, ascending."""
+    return tuple(sorted(round(halved(i) * length) for i in range(count)))
+
+
+def halved(index: int) -> float:
+    """0, 1/2, 1/4, 3/4, 1/8, 5/8, ...: each next one in the middle of what is still empty."""
+    bits = f"{index:b}"[::-1]
+    return int(bits, 2) / (1 << len(bits))
 
 
 def needed(curve: Sequence[float], target: float) -> int:
@@ -175,19 +190,21 @@ def _filled(clip: Clip, each: Judged) -> Filled:
     return Filled(doubt, fmean(qualities))
 
 
-def _print_means(curves: dict[str, dict[str, list[float]]]) -> None:
+def _print_means(curves: Mapping[str, Mapping[str, Sequence[float]]], most: int) -> None:
+    ways = [way for way in WAYS if all(way in own for own in curves.values())]
     print("\nmean J&F over clips")
-    most = len(next(iter(curves.values()))["equal"])
     print(f"{'key frames':<16}", " ".join(f"{k:>5}" for k in range(1, most + 1)))
-    for way in WAYS:
+    for way in ways:
         means = [fmean(own[way][k] for own in curves.values()) for k in range(most)]
         print(f"{way:<16}", " ".join(f"{mean:5.3f}" for mean in means))
-    print("\nkey frames for the same J&F, as part of equally spaced ones")
-    for way in ("suggested", "random"):
-        parts = [ratios(own[way], own["equal"]) for own in curves.values()]
-        own = [fmean(each) for each in parts]
-        by_count = " ".join(f"{fmean(each[k] for each in parts):5.2f}" for k in range(most - 1))
-        print(f"{way:<16}       {by_count}   mean {fmean(own):.2f}")
+    for others in (way for way in BESIDE if way in ways):
+        print(f"\nkey frames for the same J&F, as part of those of: {others}")
+        for way in (way for way in ways if way != others):
+            parts = [ratios(own[way][:most], own[others][:most]) for own in curves.values()]
+            own = " ".join(f"{fmean(each):5.2f}" for each in parts)
+            by_count = " ".join(f"{fmean(each[k] for each in parts):5.2f}" for k in range(most - 1))
+            mean = fmean(map(fmean, parts))
+            print(f"{way:<16}       {by_count}   mean {mean:.2f}   by clip {own}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -198,6 +215,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--data", type=Path, default=CLIPS, metavar="DIR", help="clips (%(default)s) or DAVIS")
     add("--clips", default="", metavar="A,B", help="default: all")
     add("--engine", default="flow", metavar="NAME", help="default: flow")
+    add("--ways", nargs="+", choices=WAYS, default=WAYS, metavar="WAY", help="default: all")
     add("--most", type=int, default=8, metavar="K", help="key frames (default: %(default)s)")
     add("--seed", type=int, default=0, help="of the frames drawn by lot")
     add("--cache", type=Path, default=CACHE, metavar="DIR", help="of passes (%(default)s)")

@@ -9,7 +9,7 @@ export in between, which would cost more than `flow` does.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image as Picture
 
 from bench.clips import ONE, Footage
+from bench.whole_flow import Matched, WholeFlow
 from tracker import engines
 from tracker.protocol import Example, Image, LabelMap, Propagator, Step
 
@@ -65,12 +66,18 @@ class Clip:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
-    """Which engine, and what its figures depend on. `cache`: the folder of what it computed."""
+    """Which engine, and what its figures depend on. `cache`: the folder of what it computed.
+
+    `whole`: of `flow` only: motion is matched once for whole frames, not round the objects of each
+    pass (`bench.whole_flow`).
+    """
 
     name: str
     cache: Path
     seed: int = 0
     threads: int = 1
+    whole: bool = False
+    _matched: Matched = field(default_factory=dict, repr=False)
 
     @property
     def learns(self) -> bool:
@@ -90,10 +97,17 @@ class Engine:
             known = _load(file)
         return Walk(key, order, {frame: known[frame] for frame in order})
 
+    def steps(self, clip: Clip, key: int, order: Iterable[int]) -> Iterator[Step]:
+        """A pass of an engine that does not learn, which is not kept."""
+        propagator = self._propagator(clip, (), self.cache)
+        propagator.start(clip.image(key), clip.labels(key))
+        return (propagator.step(clip.image(frame)) for frame in order)
+
     def _folder(self, clip: Clip, keys: Sequence[int]) -> Path:
         name = clip.footage.name
         told = hashlib.sha256(repr((clip.length, tuple(keys), self.seed)).encode()).hexdigest()[:16]
-        folder = self.cache / self.name / f"{name}-{told}"
+        engine = f"{self.name}-whole" if self.whole else self.name
+        folder = self.cache / engine / f"{name}-{told}"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
@@ -125,6 +139,8 @@ class Engine:
         part.replace(file)
 
     def _propagator(self, clip: Clip, keys: Sequence[int], folder: Path) -> Propagator:
+        if self.whole:
+            return WholeFlow(self._matched)
         learned = None
         if self.learns:
             file = folder / "learned.bin"

@@ -1,14 +1,15 @@
 """Which frame a person should correct next: the one whose correction is expected to repair most.
 
-Two things are known of every computed frame: how much of its masks is expected to be wrong (its
-divergence), and how far it is from a key frame. From both follows how masks of this very job decay
-with the distance from a key frame. A corrected frame becomes a key frame, from which passes run
-both ways to its neighbours: each frame between them is expected to be wrong no more than frames at
-such a distance are elsewhere. What it is expected to be wrong now, beyond that, is repaired.
+The scores of a run (divergence) tell what each step from frame to frame costs a mask, see
+`jobs.decay`. A corrected frame becomes a key frame, from which passes run both ways as far as the
+neighbouring key frames. What their masks are expected to lose on the way is set against what is
+expected to be wrong now: the rest is repaired. So a correction is worth most where much is wrong
+and where masks hold long, and less near a place at which they are lost from any side.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -16,6 +17,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from jobs.decay import Gap, both_ways, one_way, usual_cost
 from jobs.layer_views import WorstView
 from jobs.views import NextFrameView
 
@@ -40,7 +42,6 @@ WORDS = MappingProxyType(
 )
 """What speaks against a mask, by the names of `tracker.signs.Sign` in small letters."""
 
-_REACH = 300  # frames on either side that a correction is thought to repair, at most
 _LEAST = 0.05  # frames: less is not worth a suggestion
 
 
@@ -70,7 +71,8 @@ def joined(one: FrameDoubt, other: FrameDoubt) -> FrameDoubt:
 def next_frame(run: int, frames: Sequence[FrameDoubt], keys: Sequence[int]) -> NextFrameView | None:
     """The frame to correct next; None where nothing was computed or nothing is expected to gain.
 
-    `frames`: ascending; `keys`: the key frames, ascending. Costs frames times `_REACH` at most.
+    `frames`: ascending, each of an object at least; `keys`: the key frames, ascending, none of
+    which is among `frames`. Ten thousand frames take some hundredths of a second.
     """
     if not frames or not keys:
         return None
@@ -98,14 +100,14 @@ def worst_frames(
     """The frames to correct one after the other, at most so many; the first is `next_frame`.
 
     Each is chosen as if those before it were corrected already, so that neighbours, which one
-    correction repairs together, are not all listed. Costs `most` times what `next_frame` does, at
-    most.
+    correction repairs together, are not all listed.
     """
     if not frames or not keys:
         return ()
-    known = _Known.of(frames, keys)
-    loss, gap = known.loss.copy(), _gaps(known.numbers, keys)
-    gains = _gains(loss, known.objects, gap, known.decay)
+    loss, objects, gaps = _known(frames, keys)
+    gains = np.zeros(len(frames))
+    for gap in gaps:
+        gains[gap.places] = gap.gains(loss, objects)
     found: list[WorstView] = []
     while len(found) < most:
         best = int(np.argmax(gains))
@@ -123,86 +125,42 @@ def worst_frames(
                 repairs=round(float(gains[best]), 2),
             )
         )
-        # A new key frame parts its gap in two; in no other one anything changes.
-        start, stop = np.searchsorted(gap, (gap[best], gap[best] + 1)).tolist()
-        gap[best:] += 1
-        gap[best + 1 :] += 1
-        gains[best] = loss[best] = 0.0
-        for part in (slice(start, best), slice(best + 1, stop)):
-            away = np.abs(np.arange(part.start, part.stop) - best)
-            left = known.decay[np.minimum(away, len(known.decay) - 1)] * known.objects[part]
-            loss[part] = np.where(away <= _REACH, np.minimum(loss[part], left), loss[part])
-            gains[part] = _gains(loss[part], known.objects[part], gap[part], known.decay)
+        loss[best] = gains[best] = 0.0
+        around = next(gap for gap in gaps if best in gap.places)
+        gaps.remove(around)
+        for part in around.split(best):
+            places = part.places
+            loss[places] = np.minimum(loss[places], part.lost() * objects[places])
+            gains[places] = part.gains(loss, objects)
+            gaps.append(part)
     return tuple(found)
 
 
 def expected_repair(frames: Sequence[FrameDoubt], keys: Sequence[int]) -> Floats:
-    """For each frame how much IoU its correction is expected to bring, summed over all masks."""
-    known = _Known.of(frames, keys)
-    return _gains(known.loss, known.objects, _gaps(known.numbers, keys), known.decay)
+    """For each frame how much IoU its correction is expected to bring, summed over all masks.
 
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """Arrays (N,) over frames, and the expected loss of a mask by distance from a key frame."""
-
-    numbers: NDArray[np.int64]
-    loss: Floats
-    objects: Floats
-    decay: Floats
-
-    @staticmethod
-    def of(frames: Sequence[FrameDoubt], keys: Sequence[int]) -> _Known:
-        numbers = np.array([each.frame for each in frames])
-        step = int(np.diff(numbers).min()) if len(numbers) > 1 else 1
-        loss = np.array([each.loss for each in frames])
-        objects = np.array([each.objects for each in frames], dtype=np.float64)
-        return _Known(
-            numbers, loss, objects, _decay(_distances(numbers, keys, step), loss, objects)
-        )
-
-
-def _gaps(numbers: NDArray[np.int64], keys: Sequence[int]) -> NDArray[np.int64]:
-    """Between which key frames each frame lies."""
-    return np.searchsorted(np.array(keys), numbers).astype(np.int64)
-
-
-def _gains(loss: Floats, objects: Floats, gap: NDArray[np.int64], decay: Floats) -> Floats:
-    """For each frame what its correction repairs on itself and as far as the next key frames."""
-    gains = loss.copy()
-    for away in range(1, min(_REACH, len(loss) - 1) + 1):
-        left = decay[min(away, len(decay) - 1)]
-        same = gap[away:] == gap[:-away]
-        if not same.any():
-            break
-        repaired = np.maximum(loss - left * objects, 0.0)
-        gains[:-away] += np.where(same, repaired[away:], 0.0)
-        gains[away:] += np.where(same, repaired[:-away], 0.0)
+    `frames`, `keys`: as of `next_frame`. A correction brings its own frame's loss at least.
+    """
+    loss, objects, gaps = _known(frames, keys)
+    gains = np.zeros(len(frames))
+    for gap in gaps:
+        gains[gap.places] = gap.gains(loss, objects)
     return gains
 
 
-def _distances(numbers: NDArray[np.int64], keys: Sequence[int], step: int) -> NDArray[np.int64]:
-    """To the nearest key frame, in frames of the job."""
-    ends = np.array(keys)
-    behind = np.minimum(np.searchsorted(ends, numbers), len(ends) - 1)
-    before = np.maximum(behind - 1, 0)
-    away = np.minimum(np.abs(ends[behind] - numbers), np.abs(numbers - ends[before]))
-    return np.asarray(away // step)
-
-
-def _decay(distances: NDArray[np.int64], loss: Floats, objects: Floats) -> Floats:
-    """The expected loss of one mask at each distance from a key frame, which never falls.
-
-    Least squares under that condition: neighbours that contradict it are pooled.
-    """
-    most = int(distances.max())
-    weight = np.bincount(distances, weights=objects, minlength=most + 1)
-    total = np.bincount(distances, weights=loss, minlength=most + 1)
-    blocks: list[tuple[float, float, int]] = []  # loss, masks, distances
-    for value, count in zip(total.tolist(), weight.tolist(), strict=True):
-        block = (value, count, 1)
-        while blocks and blocks[-1][0] * block[1] >= block[0] * blocks[-1][1]:
-            last = blocks.pop()
-            block = (last[0] + block[0], last[1] + block[1], last[2] + block[2])
-        blocks.append(block)
-    return np.array([v / c if c else 0.0 for v, c, length in blocks for _ in range(length)])
+def _known(frames: Sequence[FrameDoubt], keys: Sequence[int]) -> tuple[Floats, Floats, list[Gap]]:
+    """Loss and masks of each frame, (N,) both, and what is between the key frames."""
+    before = np.array([bisect_left(keys, each.frame) for each in frames])
+    loss = np.array([each.loss for each in frames])
+    objects = np.array([each.objects for each in frames], dtype=np.float64)
+    found = []
+    for number in np.unique(before).tolist():
+        places = np.flatnonzero(before == number)
+        if number == 0:  # the pass runs backward
+            places = places[::-1]
+        open_end = number in {0, len(keys)}
+        scores = loss[places] / objects[places]
+        found.append((places, one_way(scores) if open_end else both_ways(scores), open_end))
+    usual = usual_cost([decay for _, decay, _ in found])
+    gaps = [Gap(places, decay.believed(usual), open_end) for places, decay, open_end in found]
+    return loss, objects, gaps

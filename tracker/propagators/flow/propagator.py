@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.propagators.flow.colours import Colours, learn, likeness
-from tracker.propagators.flow.matching import flow
+from tracker.propagators.flow.matching import Flow, flow
 from tracker.propagators.flow.refine import refine
 from tracker.propagators.flow.surroundings import surroundings
 from tracker.propagators.flow.warp import warp
@@ -48,7 +48,7 @@ class FlowPropagator:
         confidence = np.full(self._count, _ABSENT, dtype=np.float32)
         if before.any():
             part = surroundings(before)
-            motion = flow(last[part], image[part])
+            motion = self._motion(last, image, part)
             moved = warp(before[part], motion.x, motion.y)
             labels[part] = refine(moved, image[part], motion.gap, self._known)
             confidence = self._confidence(before, labels[part], image[part], motion.gap)
@@ -59,6 +59,10 @@ class FlowPropagator:
         """Take `labels` as the state at `image`."""
         self._count = max(self._count, int(labels.max(initial=0)))
         self._last = image, labels.copy()
+
+    def _motion(self, last: Image, image: Image, part: tuple[slice, slice]) -> Flow:
+        """Where the pixels of a part of `image` were in that part of `last`."""
+        return flow(last[part], image[part])
 
     def _confidence(
         self,
