@@ -121,6 +121,18 @@ def greedy(passes: Passes, most: int) -> Choices:
     return found
 
 
+def repairs(passes: Passes, keys: Sequence[int], more: Sequence[int]) -> tuple[float, float] | None:
+    """What the step from `keys` to `more` gained, and any frame in the mean: parts of the most.
+
+    None where no frame would gain anything.
+    """
+    before = passes.mean(keys)
+    others = sorted(set(range(passes.length)) - set(keys))
+    gains = [passes.mean(sorted((*keys, i))) - before for i in others]
+    most = max(gains)
+    return ((passes.mean(more) - before) / most, fmean(gains) / most) if most > 0 else None
+
+
 def all_passes(clip: Clip, engine: Engine) -> Passes:
     """From each frame both ways, or from the engine's cache."""
     file = engine.cache / f"{engine.name}-whole" / f"{clip.footage.name}-{clip.length}.npz"
@@ -145,17 +157,15 @@ def all_passes(clip: Clip, engine: Engine) -> Passes:
         return Passes(data["quality"], data["confidence"], data["present"])
 
 
-def curves(clip: Clip, engine: Engine, most: int) -> dict[str, list[float]]:
-    """J&F with 1, 2, ... `most` key frames, by way."""
-    passes = all_passes(clip, engine)
-    chosen: Mapping[str, Choices] = {
+def chosen(clip: Clip, engine: Engine, passes: Passes, most: int) -> dict[str, Choices]:
+    """1, 2, ... `most` key frames, by way."""
+    return {
         "best": best(passes, most),
         "greedy": greedy(passes, most),
         "suggested": Annotator(clip, engine).suggestions(most),
         "equal": [equal(clip.length, count) for count in range(1, most + 1)],
         "halving": [halving(clip.length, count) for count in range(1, most + 1)],
     }
-    return {way: [passes.mean(keys) for keys in chosen[way]] for way in WAYS}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -165,6 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(time.strftime("%Y-%m-%d"), machine(), sep="\n")
     print("python -m bench.ceiling", shlex.join(given), flush=True)
     found: dict[str, dict[str, list[float]]] = {}
+    shares: list[tuple[float, float]] = []
     try:
         for name in options.clips.split(",") if options.clips else clip_names(options.data):
             clip = Clip(find_clip(name, options.data))
@@ -172,7 +183,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(f"{name}: not every frame has the mask of one object", flush=True)
                 continue
             engine = Engine(name="flow", cache=options.cache, whole=True)
-            found[name] = curves(clip, engine, options.most)
+            passes = all_passes(clip, engine)
+            choices = chosen(clip, engine, passes, options.most)
+            found[name] = {way: [passes.mean(keys) for keys in choices[way]] for way in WAYS}
+            steps = pairwise(choices["suggested"])
+            shares += [each for step in steps if (each := repairs(passes, *step)) is not None]
             for way, own in found[name].items():
                 print(f"{name:<16} {way:<10}", *(f"{each:.3f}" for each in own), flush=True)
     except InputError as exc:
@@ -180,6 +195,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     if found:
         _print_means(found)
+    if shares:
+        ours, anyone = (fmean(each) for each in zip(*shares, strict=True))
+        print(f"\na suggested frame repairs {ours:.2f} of what the best next one would,", end=" ")
+        print(f"any frame {anyone:.2f} in the mean")
     return 0
 
 

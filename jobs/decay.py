@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 _MOST = 0.98  # of a mask that is thought to be wrong: none decays without end
+_LEAST_LOSS = 1e-9  # of a gap's masks: where steps cost nothing, a correction repairs all
 _TRUST = 3  # steps of a mask of which a share s is left count s to this power
 
 
@@ -71,10 +72,13 @@ class Gap:
         """How much IoU the correction of each frame is expected to bring, (m,).
 
         `loss`, `objects`: (N,), the IoU that all masks of a frame lack now, and their number.
+        The costs say which share of the gap's loss is repaired, for what they say of its size is
+        less sure than the scores are.
         """
         now, masks = loss[self.places], objects[self.places]
-        gained = self._kept(masks) - (masks.sum() - now.sum())
-        return np.asarray(np.clip(gained, now, now.sum()))
+        expected = max(float(masks @ self.lost()), _LEAST_LOSS)
+        share = 1.0 - (masks.sum() - self._kept(masks)) / expected
+        return np.asarray(np.clip(share * now.sum(), now, now.sum()))
 
     def _kept(self, masks: Floats) -> Floats:
         """The IoU of all masks together after the correction of each frame, (m,)."""

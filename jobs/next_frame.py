@@ -2,9 +2,10 @@
 
 The scores of a run (divergence) tell what each step from frame to frame costs a mask, see
 `jobs.decay`. A corrected frame becomes a key frame, from which passes run both ways as far as the
-neighbouring key frames. What their masks are expected to lose on the way is set against what is
-expected to be wrong now: the rest is repaired. So a correction is worth most where much is wrong
-and where masks hold long, and less near a place at which they are lost from any side.
+neighbouring key frames. What their masks are expected to lose on the way, by what those of the
+passes that there are were expected to lose, is the share that stays wrong: the rest is repaired. So
+a correction is worth most where much is wrong and where masks hold long, and less near a place at
+which they are lost from any side.
 """
 
 from __future__ import annotations

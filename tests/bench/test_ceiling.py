@@ -11,7 +11,7 @@ import pytest
 
 from bench import annotate, ceiling
 from bench.annotate import Annotator, equal, halving
-from bench.ceiling import Passes, all_passes, best, greedy
+from bench.ceiling import Passes, all_passes, best, greedy, repairs
 from bench.clips import find_clip
 from bench.passes import Clip, Engine
 from tests.bench.test_quality import in_our_layout
@@ -42,6 +42,17 @@ def test_who_adds_frames_one_by_one_takes_the_best_each_time() -> None:
         assert set(keys) < set(more)
         every = [passes.mean(sorted({*keys, i})) for i in range(8) if i not in keys]
         assert passes.mean(more) == pytest.approx(max(every))
+
+
+def test_a_step_is_measured_by_the_best_one() -> None:
+    passes = random_passes(8, 4)
+    keys, better = greedy(passes, 2)
+    found = repairs(passes, keys, better)
+    assert found is not None
+    assert found[0] == pytest.approx(1)
+    assert found[1] < 1
+    nothing = Passes(np.ones((8, 8)), np.ones((8, 8)), np.ones((8, 8), dtype=np.bool_))
+    assert repairs(nothing, (0,), (0, 4)) is None
 
 
 def test_the_table_of_passes_makes_the_results_that_the_annotator_gets(tmp_path: Path) -> None:
