@@ -17,9 +17,9 @@ from web.events import Watch
 class Site:
     """A server in this process whose address stays the same when it is stopped and started."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, settings: Settings | None = None) -> None:
         logging.getLogger("werkzeug").setLevel(logging.WARNING)
-        self.app = server.create_app(Settings(data_dir=folder / "data"))
+        self.app = server.create_app(settings or Settings(data_dir=folder / "data"))
         self.jobs = self.app.extensions[KEY].jobs
         self._watch = Watch(self.app.extensions["socketio"], self.app.extensions[KEY])
         self._server = make_server("127.0.0.1", 0, self.app, threaded=True)
