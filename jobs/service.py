@@ -68,14 +68,14 @@ class Jobs:
         self.sequences = Sequences(settings, self.database, self._receiver)
         self.tokens = Tokens(self.database)
         self.derived = Derived(settings.data_dir)
-        self.sessions = Sessions(settings, self.database, self.files)
+        self._waker = Waker(settings)
+        self.sessions = Sessions(settings, self.database, self.files, self._waker.wake)
         live = SessionLayers(self.database, self.sessions)
         self.layers = Layers(self.database, self.files, self.derived, settings.limits, live)
         self.pictures = Pictures(
             self.database, self.files, self.derived, self.layers, settings.limits
         )
         self.components = Components(settings, self.database, self.layers, self.sessions)
-        self._waker = Waker(settings)
         self._vitals = Vitals(settings, self.database, self._waker.state)
 
     def close(self) -> None:

@@ -145,7 +145,7 @@ class _Glance:
         """All frames at a glance."""
         numbers, objects = state.head.numbers, state.objects
         numbered = np.array(sorted(objects), dtype=np.uint32)
-        keys = state.keys()
+        keys = state.key_frames()
         people = frozenset(keys)
         lanes, doubts = Lanes(len(numbers), state.labels), list[FrameDoubt]()
         for frame in sorted(self._cells):

@@ -115,7 +115,7 @@ class State:
         )
         return {frame: (key, state) for frame, key, state in rows}
 
-    def keys(self) -> list[int]:
+    def key_frames(self) -> list[int]:
         """Frames whose masks are a person's, ascending."""
         standing = self.standing()
         keys = {frame for frame in self.head.keys if standing.get(frame, (True, ""))[0]}
@@ -131,11 +131,21 @@ class State:
         return sorted(known & self.there)
 
     def outdated(self) -> list[int]:
-        """Computed frames that do not follow the key frame before them yet, ascending.
+        """Computed frames whose nearest key frame before them was changed since, ascending."""
+        versions = self._versions()
+        keys = frozenset(self.key_frames())
+        found, key = [], 0  # version of the key frame that was met last
+        for frame in self.known():
+            version = versions.get(frame, 0)
+            if frame in keys:
+                key = version
+            elif version < key:
+                found.append(frame)
+        return found
 
-        That key frame was changed in this session after they were computed.
-        """
-        versions: dict[int, int] = {}
+    def _versions(self) -> dict[int, int]:
+        """The versions of frames that are not as in the base."""
+        found: dict[int, int] = {}
         for table in (SessionFrame, SessionMask):
             rows = self.session.execute(
                 select(table.frame, func.max(table.version))
@@ -143,15 +153,7 @@ class State:
                 .group_by(table.frame)
             )
             for frame, version in rows:
-                versions[frame] = max(versions.get(frame, 0), version)
-        keys, known = frozenset(self.keys()), frozenset(self.known())
-        found: list[int] = []
-        changed = 0
-        for frame in self.head.frames:
-            if frame in keys:
-                changed = versions.get(frame, 0)
-            elif frame in known and versions.get(frame, 0) < changed:
-                found.append(frame)
+                found[frame] = max(found.get(frame, 0), version)
         return found
 
     def _knows(self, frame: int, key: bool, state: str) -> bool:

@@ -58,16 +58,12 @@ def require_worker(session: Session) -> None:
         raise ConflictError("No worker is running: start one with ./start_worker.sh NAME.")
 
 
-def look(session: Session, job_id: str, step_id: int) -> tuple[str, dict[str, Any] | None, str]:
-    """State, answer and error of a request. Raises NotFoundError."""
-    found = session.execute(
-        select(SessionStep.state, SessionStep.answer, SessionStep.error).where(
-            SessionStep.id == step_id, SessionStep.job_id == job_id
-        )
-    ).one_or_none()
-    if found is None:
+def look(session: Session, job_id: str, step_id: int) -> SessionStep:
+    """A request as it stands. Raises NotFoundError."""
+    found = session.get(SessionStep, step_id)
+    if found is None or found.job_id != job_id:
         raise NotFoundError(f"There is no request {step_id} in this session (any more).")
-    return found.state, found.answer, found.error
+    return found
 
 
 def stop(session: Session, job_id: str) -> int:
@@ -111,8 +107,8 @@ def busy(session: Session, job_id: str) -> Busy | None:
         id=step.id,
         kind=step.kind,
         frame=first if step.at is None else step.at,
-        first=first,
-        last=last,
+        from_=first,
+        to=last,
         done=step.done,
         share=step.share,
         waiting=step.state == QUEUED,

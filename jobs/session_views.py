@@ -43,16 +43,16 @@ class SessionLabel:
 class Busy:
     """What a worker is doing for a session, or will do next.
 
-    `first`, `last`: the frames of a step, in its direction, or the frame that is prepared; `frame`:
-    the last one that is done, or `first`. `done`: how many are. `share`: of learning, in [0, 1].
+    `from_`, `to`: the frames of a step, in its direction, or the frame that is prepared; `frame`:
+    the last one that is done, or `from_`. `done`: how many are. `share`: of learning, in [0, 1].
     `waiting`: no worker has taken it up yet.
     """
 
     id: int
     kind: str
     frame: int
-    first: int
-    last: int
+    from_: int  # in JSON: from
+    to: int
     done: int
     share: float
     waiting: bool
@@ -98,12 +98,11 @@ class AcceptedView:
 class SessionView:
     """A session without its masks. `computed`: frames on which it is known what is there.
 
-    `outdated`: those of them that do not follow the key frame before them yet, since that was
-    changed after they were computed; a step forward computes them anew.
-    `learned`: whether the engine, where it learns, has. `stale`: a sentence where the job has
-    something newer than the session began from. `people`: who looks at it, one entry for each page.
-    `changed`: whether anything was changed since it was accepted last. `can_undo`, `can_redo`: of
-    whoever asks.
+    `outdated`: computed frames whose nearest key frame before them was changed since. `learned`:
+    whether the engine, where it learns, has. `stale`: a sentence where the job has something newer
+    than the session began from. `people`: who looks at it, one entry for each page. `changed`:
+    whether anything was changed since it was accepted last. `can_undo`, `can_redo`: of whoever
+    asks.
     """
 
     version: int
@@ -144,7 +143,10 @@ class Changed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangesView:
-    """What came after a version. `frames`: that changed; `objects`: whether their list did."""
+    """What came after a version. `frames`: that changed; `objects`: whether their list did.
+
+    `people`: as in SessionView, without the page that asks.
+    """
 
     version: int
     frames: str

@@ -5,37 +5,33 @@ Thread-safe. Methods raise InputError (NotFoundError, ConflictError) with the se
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
-from config import Settings
-from jobs import audit, session_accept, session_edits, session_objects, session_steps, store
-from jobs.db import Database, db_now
-from jobs.files import JobFiles
+from errors import InputError
+from jobs import audit, session_edits, session_objects, session_steps, store
+from jobs.db import db_now
 from jobs.frames_text import format_frames
-from jobs.session_base import Base, write_base
 from jobs.session_change import Change, Done, can, take_back
 from jobs.session_edits import NewMask, RangeAction
 from jobs.session_masks import mask_from
 from jobs.session_models import (
     LiveSession,
-    SessionEdit,
     SessionFrame,
     SessionMask,
     SessionPerson,
+    SessionStep,
 )
-from jobs.session_start import Start, archive_path, base_inputs, base_path, find_start
+from jobs.session_room import SessionRoom
 from jobs.session_state import State, frame_answer
 from jobs.session_views import (
     AcceptedView,
     Changed,
     ChangesView,
-    Published,
     SessionLabel,
     SessionObject,
     SessionView,
@@ -45,7 +41,6 @@ THRESHOLD = 0.5  # divergence at which playing stops, unless a person says anoth
 MOST_FRAMES = 200  # in one answer
 PRESENT_SECONDS = 40.0  # who asked for changes within so long is there
 _SEEN_SECONDS = 10.0  # between two notes that somebody is there
-_BEGIN = 1  # version of a new session
 
 OBJECT_ACTIONS: Mapping[str, Callable[..., Done]] = MappingProxyType(
     {
@@ -61,13 +56,8 @@ OBJECT_ACTIONS: Mapping[str, Callable[..., Done]] = MappingProxyType(
 """What can be done with objects, and with which arguments."""
 
 
-class Sessions:
-    """The live sessions of one installation's jobs."""
-
-    def __init__(self, settings: Settings, database: Database, files: JobFiles) -> None:
-        self._settings = settings
-        self._database = database
-        self._files = files
+class Sessions(SessionRoom):
+    """What people and programs do with the live sessions of one installation's jobs."""
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -92,7 +82,7 @@ class Sessions:
                     for each in row.objects
                 ),
                 labels=tuple(SessionLabel(name=n, color=c) for n, c in state.labels.items()),
-                key_frames=tuple(state.keys()),
+                key_frames=tuple(state.key_frames()),
                 computed=format_frames(state.known(), state.head.numbers.step),
                 outdated=format_frames(state.outdated(), state.head.numbers.step),
                 accepted=(
@@ -123,7 +113,7 @@ class Sessions:
             return [frame_answer(state, each) for each in state.frames(wanted[:MOST_FRAMES])]
 
     def changes(self, job_id: str, since: int, client: str = "") -> ChangesView:
-        """What changed after the version `since`, told to the page `client`."""
+        """What changed after the version `since`; `client`: the page that asks, if it says so."""
         with self._database.read() as session:
             row = session.get(LiveSession, job_id)
             if row is None:
@@ -148,22 +138,25 @@ class Sessions:
                 busy=session_steps.busy(session, job_id),
                 last=session_steps.ended(session, job_id),
                 worker=session_steps.worker_of(session, row),
-                people=_people(session, job_id, but=client),
+                people=_people(session, job_id, client),
             )
 
-    def version(self, job_id: str) -> tuple[int, tuple[object, ...]]:
+    def version(self, job_id: str) -> tuple[int, object]:
         """The session's version, and what else wakes those who wait for changes; cheap."""
         with self._database.read() as session:
-            found = session.scalars(
-                select(LiveSession.version).where(LiveSession.job_id == job_id)
+            asked = (
+                select(func.max(SessionStep.id))
+                .where(SessionStep.job_id == job_id)
+                .scalar_subquery()
+            )
+            found = session.execute(
+                select(LiveSession.version, LiveSession.updated, LiveSession.served, asked).where(
+                    LiveSession.job_id == job_id
+                )
             ).one_or_none()
             if found is None:
                 raise store.no_such_job(job_id)
-            return found, (
-                session_steps.busy(session, job_id),
-                session_steps.ended(session, job_id),
-                _people(session, job_id),
-            )
+            return found.version, tuple(found[1:])
 
     def lately(self, seconds: float) -> dict[str, int]:
         """Versions of sessions that changed within so many seconds, by job."""
@@ -187,6 +180,8 @@ class Sessions:
         with self._database.write() as session:
             if session.get(LiveSession, job_id) is None:
                 return
+            if known is None:  # who waits for changes is told that somebody came
+                session.get_one(LiveSession, job_id).updated = at
             session.merge(SessionPerson(job_id=job_id, client=client, name=who, seen=at))
             session.execute(
                 delete(SessionPerson).where(SessionPerson.seen < db_now() - 10 * PRESENT_SECONDS)
@@ -261,133 +256,70 @@ class Sessions:
             row.segmenter = segmenter or row.segmenter
             return Changed(version=Change(state).write(by_person=True), changed="")
 
-    # -- from beginning to end -------------------------------------------------------------------
+    # -- asking workers --------------------------------------------------------------------------
 
-    def accept(self, job_id: str, until: int | None) -> Published:
-        """Publish the frames up to `until` (None: all) as a run; once for the same masks."""
-        with self.reading(job_id) as state:
-            if until is not None:
-                state.require_frame(until)
-            done = state.row.accepted
-            if done and (done["until"], done["version"]) == (until, state.row.version):
-                return _published(job_id, done["run"])
-        with self._database.write() as session:
-            number = session_accept.reserve_number(session, self._files, job_id)
-        with self.reading(job_id, frozen=True) as state:
-            written = session_accept.write(
-                state,
-                self._files,
-                number,
-                session_accept.Accepted(
-                    archive=archive_path(state.session, self._files, state.row),
-                    limits=self._settings.limits,
-                    until=until,
-                ),
-            )
-        with self._database.write() as session:
-            session_accept.publish(session, job_id, written)
-        return _published(job_id, number)
+    def ask_step(self, job_id: str, first: int, last: int, stop_at: float | None) -> int:
+        """Ask for frames from `first` (where it starts) to `last`; returns the request's id.
 
-    def reset(self, job_id: str) -> Changed:
-        """Begin anew from what is newest; all that was not accepted is lost."""
-        with self._database.read() as session:
-            begun = session.get(LiveSession, job_id) is not None
-        if begun:
-            with self._database.write() as session:
-                job = store.get_job(session, job_id)
-                row = session.get_one(LiveSession, job_id)
-                fresh = self._make(session, job_id, find_start(session, self._files, job))
-                for table in (SessionFrame, SessionMask, SessionEdit):
-                    session.execute(delete(table).where(table.job_id == job_id))
-                session_steps.drop_all(session, job_id)
-                fresh.version = fresh.began = fresh.listed = fresh.edited = row.version + 1
-                fresh.created, fresh.objects = row.created, []
-                session.merge(fresh)
-                audit.record(session, "reset", job_id)
-        with self.reading(job_id) as state:
-            return Changed(
-                version=state.row.version,
-                changed=format_frames(state.head.numbers, state.head.numbers.step),
-            )
-
-    @contextmanager
-    def reading(self, job_id: str, *, frozen: bool = False) -> Iterator[State]:
-        """The session's state, which begins where there is none yet.
-
-        `frozen`: as of one moment, also on PostgreSQL. Raises InputError.
+        Raises ConflictError where no worker is there.
         """
-        self._ensure(job_id)
+        with self.changing(job_id) as state:
+            for frame in (first, last):
+                if frame not in state.head.numbers:
+                    state.require_frame(frame)
+            asked: dict[str, Any] = {"from": first, "to": last}
+            if stop_at is not None:
+                asked["stop_at"] = stop_at
+            made = session_steps.ask(state.session, job_id, "step", asked)
+        self._wake()
+        return made
+
+    def ask_prepare(self, job_id: str, frame: int, learn: bool) -> int:
+        """Ask a worker to be ready for steps and clicks on a frame; `learn`: anew."""
+        with self.changing(job_id) as state:
+            asked = {"frame": state.require_frame(frame), "learn": learn}
+            made = session_steps.ask(state.session, job_id, "prepare", asked)
+        self._wake()
+        return made
+
+    def ask_segment(
+        self,
+        job_id: str,
+        frame: int,
+        points: Sequence[Sequence[float]],
+        box: Sequence[float] | None,
+    ) -> int:
+        """Ask for the mask that points (x, y, 1 on the object or 0 beside it) and a box mean."""
+        with self.changing(job_id) as state:
+            width, height = state.head.width, state.head.height
+            for x, y, _ in points:
+                if not (0 <= x <= width and 0 <= y <= height):
+                    raise InputError(
+                        f"The point ({x:g}, {y:g}) lies outside the frame of {width} x {height} "
+                        "pixels: click inside it."
+                    )
+            asked = {
+                "frame": state.require_frame(frame),
+                "points": [list(point) for point in points],
+                "box": None if box is None else list(box),
+            }
+            made = session_steps.ask(state.session, job_id, "segment", asked)
+        self._wake()
+        return made
+
+    def step(self, job_id: str, step_id: int) -> tuple[str, dict[str, Any] | None, str]:
+        """State, answer and error of a request. Raises NotFoundError."""
         with self._database.read() as session:
-            if frozen and session.get_bind().dialect.name == "postgresql":
-                session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
-            yield self._state(session, job_id)
+            found = session_steps.look(session, job_id, step_id)
+            return found.state, found.answer, found.error
 
-    @contextmanager
-    def changing(self, job_id: str) -> Iterator[State]:
-        """The session's state in a write transaction."""
-        self._ensure(job_id)
-        with self._database.write() as session:
-            yield self._state(session, job_id)
-
-    # -- inside ----------------------------------------------------------------------------------
-
-    def _state(self, session: Session, job_id: str) -> State:
-        row = session.get(LiveSession, job_id)
-        if row is None:
-            raise store.no_such_job(job_id)
-        return State(session, row, self._base(row))
-
-    def _base(self, row: LiveSession) -> Base:
-        return Base(base_path(self._files, row))
-
-    def _ensure(self, job_id: str) -> None:
-        """Make sure that there is a session, and its base's file."""
-        with self._database.read() as session:
-            row = session.get(LiveSession, job_id)
-            if row is not None and row.next_object and base_path(self._files, row).is_file():
-                return
-            job = store.get_job(session, job_id)
-            fresh = row or self._make(session, job_id, find_start(session, self._files, job))
-            path = base_path(self._files, fresh)
-            inputs = base_inputs(session, self._files, self._settings, fresh)
-        if not path.is_file():
-            write_base(path, inputs)
-        head = Base(path).head
+    def stop(self, job_id: str) -> int:
+        """End what workers do for a session at the frame at hand; returns how many requests."""
         with self._database.write() as session:
             store.get_job(session, job_id)
-            row = session.get(LiveSession, job_id)
-            if row is None:
-                fresh.version = fresh.began = _BEGIN
-                session.add(fresh)
-                row = fresh
-            if not row.next_object:
-                row.objects = list(head.objects)
-                row.next_object = max((each["number"] for each in head.objects), default=0) + 1
+            return session_steps.stop(session, job_id)
 
-    def _make(self, session: Session, job_id: str, start: Start) -> LiveSession:
-        """A new row; its objects come with its base."""
-        at = store.now(session)
-        return LiveSession(
-            job_id=job_id,
-            revision=start.revision,
-            images_revision=start.images_revision,
-            run=start.run,
-            base=start.base,
-            created=at,
-            updated=at,
-            version=0,
-            edited=0,
-            listed=0,
-            began=0,
-            objects=[],
-            next_object=0,
-            engine=start.engine,
-            segmenter="builtin",
-            learned=start.learned,
-            accepted=None,
-            holder="",
-            served=None,
-        )
+    # -- inside ----------------------------------------------------------------------------------
 
     def _change(self, job_id: str, kind: str, do: Callable[[State], Done]) -> Changed:
         with self.changing(job_id) as state:
@@ -403,12 +335,13 @@ class Sessions:
             )
 
 
-def _people(session: Session, job_id: str, but: str = "") -> tuple[str, ...]:
+def _people(session: Session, job_id: str, client: str = "") -> tuple[str, ...]:
+    """Who looks at a session, except on the page `client`."""
     rows = session.scalars(
         select(SessionPerson.name)
         .where(
             SessionPerson.job_id == job_id,
-            SessionPerson.client != but,
+            SessionPerson.client != client,
             SessionPerson.seen > db_now() - PRESENT_SECONDS,
         )
         .order_by(SessionPerson.name, SessionPerson.client)
@@ -431,7 +364,3 @@ def _stale(session: Session, row: LiveSession) -> str:
             "keep, then reset the session to begin anew from that result."
         )
     return ""
-
-
-def _published(job_id: str, run: int) -> Published:
-    return Published(run=run, result=f"/api/jobs/{job_id}/result.zip?run={run}")

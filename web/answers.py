@@ -14,9 +14,12 @@ class Answers(DefaultJSONProvider):
 
     @staticmethod
     def default(value: Any) -> Any:
-        """Return a dataclass as the dictionary of its fields, and all else as Flask does."""
+        """Return a dataclass as the dictionary of its fields, and all else as Flask does.
+
+        A field whose name would be a word of Python ends in "_", which JSON does without.
+        """
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            return {name: getattr(value, name) for name in _names(type(value))}
+            return {name.rstrip("_"): getattr(value, name) for name in _names(type(value))}
         return DefaultJSONProvider.default(value)
 
 

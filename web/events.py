@@ -2,8 +2,9 @@
 
 A client says what it wants to hear of: `watch` {"job": "264"} one job, `watch` {} all of them (the
 board). `job` {"id": ...}: this job changed. `workers` {"online": n}, to everybody: workers came,
-left or took new work. The server finds changes by reading the database once a second, so that no
-second path from the workers to the web host is needed.
+left or took new work. `session` {"job": id, "version": n}: the job's live session changed, to who
+watches that job. The server finds changes by reading the database once a second, so that no second
+path from the workers to the web host is needed.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from web.text import is_plain
 
 log = logging.getLogger(__name__)
 PERIOD = 1.0  # seconds between two looks into the database
+LATELY = 10.0  # seconds within which a change of a session is told of
 MOST_ROOMS = 50  # that one connection may be in
 _LONGEST_ID = 80  # characters
 _BOARD = "board"
@@ -76,6 +78,7 @@ class Watch:
         self._stopped = threading.Event()
         self._cursor = 0
         self._workers: frozenset[tuple[str, str]] = frozenset()
+        self._sessions: dict[str, int] = {}  # versions of those that changed lately
 
     def start(self) -> None:
         """Look once now, so that only later changes are told, and go on in the background."""
@@ -93,6 +96,12 @@ class Watch:
         self._cursor, changed = self._context.call(self._context.jobs.changes, self._cursor)
         for job_id in changed:
             self._socketio.emit("job", {"id": job_id}, to=[_room(job_id), _BOARD])
+        sessions = self._context.call(self._context.jobs.sessions.lately, LATELY)
+        for job_id, version in sessions.items():
+            if self._sessions.get(job_id) != version:
+                told = {"job": job_id, "version": version}
+                self._socketio.emit("session", told, to=_room(job_id))
+        self._sessions = sessions
         workers = _gist(self._context.call(self._context.jobs.workers))
         if workers != self._workers:
             self._workers = workers

@@ -14,6 +14,12 @@ _WHOLE: Schema = {"type": "integer", "minimum": 0}
 _NUMBERS: Schema = {"type": "array", "items": _WHOLE}
 _TEXT: Schema = {"type": "string"}
 _BOX: Schema = {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4}
+_SHARE: Schema = {"type": "number", "minimum": 0, "maximum": 1}
+_POINT: Schema = {
+    "type": "array", "items": {"type": "number"}, "minItems": 3, "maxItems": 3
+}  # fmt: skip
+_SECONDS: Schema = closed({"model": {"type": "number"}, "total": {"type": "number"}})
+_STATES = ["queued", "leased", "done", "failed", "stopped"]
 _ORIGINS = ["human", "computed", "result", "export", "none"]
 _CHANGES = (400, 404, 409, 413, 415)
 
@@ -31,6 +37,12 @@ def session_paths(schemas: dict[str, Schema]) -> dict[str, Any]:
         told = operation(
             name, summary, ok(view(Changed)), description, body=_body(body), errors=_CHANGES
         )
+        return {"parameters": [JOB], "post": told}
+
+    def asking(
+        name: str, summary: str, body: Schema, answer: Schema, description: str = ""
+    ) -> dict[str, Any]:
+        told = operation(name, summary, ok(answer), description, body=_body(body), errors=_CHANGES)
         return {"parameters": [JOB], "post": told}
 
     return {
@@ -63,6 +75,50 @@ def session_paths(schemas: dict[str, Schema]) -> dict[str, Any]:
                 errors=(400, 404, 409),
             ),
         },
+        f"{_PATH}/step": asking(
+            "stepSession", "Let a worker compute frames",
+            closed({"from": _WHOLE, "to": _WHOLE, "stop_at": _maybe(_SHARE),
+                    "wait": {"type": "boolean", "default": False}})
+            | {"required": ["from", "to"]},
+            closed({"id": _WHOLE, "frame": _maybe(_ref("SessionFrame")),
+                    "seconds": _maybe(_SECONDS)}),
+            "From the masks of `from`, or of the nearest frame on the way that has some, to `to`, "
+            "either way, one frame after the other. Key frames are never written onto: the "
+            "pass starts anew from each. It stops by itself where the divergence of an object "
+            "reaches `stop_at`. With `wait` the answer holds the first frame asked for; `frame` is "
+            "null where it was not there in time. A further request waits for its turn.",
+        ),
+        f"{_PATH}/steps/{{step_id}}": {
+            "parameters": [JOB, {"name": "step_id", "in": "path", "required": True,
+                                 "schema": _WHOLE}],
+            "get": operation(
+                "getSessionStep", "How a request stands",
+                ok(closed({"id": _WHOLE, "state": {"enum": _STATES},
+                           "answer": _maybe({"type": "object"}), "error": _TEXT})),
+                errors=(404,),
+            ),
+        },
+        f"{_PATH}/stop": asking(
+            "stopSession", "End what workers do for the session", closed({}),
+            closed({"stopped": _WHOLE}), "At the frame at hand; what was computed stays.",
+        ),
+        f"{_PATH}/prepare": asking(
+            "prepareSession", "Let a worker be ready for steps and clicks on a frame",
+            closed({"frame": _WHOLE, "learn": {"type": "boolean", "default": False}})
+            | {"required": ["frame"]},
+            closed({"id": _WHOLE}),
+            "An engine that learns does so now, if it has not; with `learn` it learns anew from "
+            "the key frames of now.",
+        ),
+        f"{_PATH}/segment": asking(
+            "segmentSession", "The mask that clicks and a box mean",
+            closed({"frame": _WHOLE, "object": _maybe(_WHOLE),
+                    "points": {"type": "array", "items": _POINT}, "box": _maybe(_BOX)})
+            | {"required": ["frame"]},
+            closed({"mask": _maybe(closed({"box": _BOX, "runs": _TEXT})), "score": _SHARE}),
+            "Points are [x, y, 1 on the object or 0 beside it], the box is [x0, y0, x1, y1], both "
+            "in pixels from the corner of the first one. Nothing is saved.",
+        ),
         f"{_PATH}/edit": changing(
             "editSession", "Set masks of objects on a frame",
             closed({"frame": _WHOLE, "masks": {"type": "array", "items": _NEW_MASK},

@@ -30,7 +30,7 @@ NEEDED = {
         f"sessions.{name}": Role.ANNOTATOR
         for name in (
             *("edit", "copy", "on_range", "key", "objects", "undo", "redo", "engine"),
-            *("accept", "reset"),
+            *("accept", "reset", "step", "stop", "prepare", "segment"),
         )
     },
     "uploads.create": Role.ANNOTATOR,

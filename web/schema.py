@@ -51,8 +51,9 @@ def _object(cls: Any, known: dict[str, Schema]) -> Schema:
         "type": "object",
         "description": (cls.__doc__ or "").strip(),
         "properties": {
-            field.name: schema_of(hints[field.name], known) for field in dataclasses.fields(cls)
+            field.name.rstrip("_"): schema_of(hints[field.name], known)
+            for field in dataclasses.fields(cls)
         },
-        "required": [field.name for field in dataclasses.fields(cls)],
+        "required": [field.name.rstrip("_") for field in dataclasses.fields(cls)],
         "additionalProperties": False,
     }

@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 from flask import Blueprint, Response, jsonify, request
 
-from errors import InputError, one_line
+from errors import ConflictError, InputError, NotFoundError, one_line
 from jobs.session_edits import RangeAction
+from jobs.session_steps import OPEN
 from web.context import here
 from web.engines import OWN, PUBLISHED, SEGMENTERS, session_engines
 from web.fields import Fields
@@ -22,6 +23,9 @@ MASKS_BYTES = 16 * 2**20  # of a body that holds masks
 MOST_MASKS = 500  # in one edit
 MOST_WAIT = 25  # seconds that a client may wait for changes
 LOOK_SECONDS = 0.05  # between two looks for changes
+ANSWER_SECONDS = 0.005  # between two looks for a worker's answer
+MOST_POINTS = 200  # of one object
+_LAST_ID = 2**53
 _LAST_FRAME = 2**31 - 1
 _MOST_CLIENT = 40  # characters
 
@@ -66,6 +70,72 @@ def changes(job_id: str) -> Response:
         if now != around:
             break
     return jsonify(context.call(sessions.changes, job_id, since, client))
+
+
+@blueprint.post("/step")
+def step(job_id: str) -> Response:
+    """Let a worker compute frames; answer with the first of them where it is waited for."""
+    context, body = here(), Fields(json_object(request))
+    first, last = body.number("from"), body.number("to")
+    stop_at, wait = body.share_or_none("stop_at"), body.flag("wait", False)
+    body.end()
+    asked = context.call(context.jobs.sessions.ask_step, job_id, first, last, stop_at)
+    if not wait:
+        return jsonify(id=asked, frame=None, seconds=None)
+    answer = _wait(job_id, asked)
+    found = None
+    if "frame" in answer:
+        found = context.call(context.jobs.sessions.frame, job_id, answer["frame"])
+    return jsonify(id=asked, frame=found, seconds=answer.get("seconds"))
+
+
+@blueprint.get("/steps/<int:step_id>")
+def look(job_id: str, step_id: int) -> Response:
+    """Return how a request stands."""
+    context = here()
+    if step_id > _LAST_ID:
+        raise NotFoundError("There is no such request in this session.")
+    state, answer, error = context.call(context.jobs.sessions.step, job_id, step_id)
+    return jsonify(id=step_id, state=state, answer=answer, error=error)
+
+
+@blueprint.post("/stop")
+def stop(job_id: str) -> Response:
+    """End what workers do for the session, at the frame at hand."""
+    context = here()
+    Fields(json_object(request)).end()
+    return jsonify(stopped=context.call(context.jobs.sessions.stop, job_id))
+
+
+@blueprint.post("/prepare")
+def prepare(job_id: str) -> Response:
+    """Let a worker make itself ready for steps and clicks on a frame."""
+    context, body = here(), Fields(json_object(request))
+    frame, learn = body.number("frame"), body.flag("learn", False)
+    body.end()
+    return jsonify(id=context.call(context.jobs.sessions.ask_prepare, job_id, frame, learn))
+
+
+@blueprint.post("/segment")
+def segment(job_id: str) -> Response:
+    """Return the mask that clicks and a box mean; nothing is saved."""
+    context, body = here(), Fields(json_object(request))
+    frame, points, box = body.number("frame"), body.anything("points"), body.anything("box")
+    body.number_or_none("object")  # told by clients; a mask does not depend on it
+    body.end()
+    points = [_point(each) for each in points or []] if isinstance(points, list | None) else None
+    if points is None or len(points) > MOST_POINTS or not (points or box):
+        raise InputError(
+            f"points is a list of at most {MOST_POINTS} [x, y, 1 or 0], and box is "
+            "[x0, y0, x1, y1]: give one of them."
+        )
+    if box is not None and not (_numbers(box, 4) and box[0] < box[2] and box[1] < box[3]):
+        raise InputError("box is [x0, y0, x1, y1] with x0 < x1 and y0 < y1: give such a one.")
+    asked = context.call(context.jobs.sessions.ask_segment, job_id, frame, points, box)
+    answer = _wait(job_id, asked)
+    if "mask" not in answer:
+        raise ConflictError("No worker has answered yet: try again in a moment.")
+    return jsonify(mask=answer["mask"], score=answer["score"])
 
 
 @blueprint.post("/edit")
@@ -173,6 +243,35 @@ def reset(job_id: str) -> Response:
     context = here()
     Fields(json_object(request)).end()
     return jsonify(context.call(context.jobs.sessions.reset, job_id))
+
+
+def _wait(job_id: str, step_id: int) -> dict[str, Any]:
+    """Wait for a request's first answer; {} where none came in time. Raises ConflictError."""
+    context = here()
+    until = time.monotonic() + MOST_WAIT
+    while time.monotonic() < until:
+        state, answer, error = context.call(context.jobs.sessions.step, job_id, step_id)
+        if error:
+            raise ConflictError(error)
+        if answer is not None or state not in OPEN:
+            return answer or {}
+        time.sleep(ANSWER_SECONDS)
+    return {}
+
+
+def _point(given: Any) -> list[float]:
+    if not _numbers(given, 3) or given[2] not in (0, 1):
+        shown = one_line(repr(given), 60)
+        raise InputError(f"The point {shown} cannot be: give [x, y, 1 on the object or 0 beside].")
+    return [float(given[0]), float(given[1]), int(given[2])]
+
+
+def _numbers(given: Any, count: int) -> bool:
+    return (
+        isinstance(given, list)
+        and len(given) == count
+        and all(type(each) in (int, float) and -(10**6) < each < 10**6 for each in given)
+    )
 
 
 def _take_back(job_id: str, way: Literal["undo", "redo"]) -> Response:

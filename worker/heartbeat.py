@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -22,9 +23,10 @@ from errors import one_line
 from jobs import store_runs
 from jobs.db import AWAY, Database
 from jobs.queue import TICK_SECONDS
-from worker import leases
+from worker import leases, live_leases
 from worker.device import gpu_memory
 from worker.leases import Lease
+from worker.live_leases import StepLease
 from worker.presence import Presence, Seat
 
 LOOK_SECONDS = 0.01  # frames that follow each other faster share a look
@@ -67,8 +69,13 @@ class Heartbeat:
         stop: threading.Event,
         *,
         seat: Seat | None = None,
+        claim: Callable[[], StepLease | None] | None = None,
     ) -> None:
-        """`seat`: where the worker does other spans beside; None: it does this one alone."""
+        """`seat`: where the worker does other spans beside; None: it does this one alone.
+
+        `claim`: takes a request of a live session that waits and that nobody idle has taken; then
+        the span ends with the frame at hand.
+        """
         self._database = database
         self._me = identity
         self._seat = seat or Presence(*identity.names).seat()
@@ -79,6 +86,8 @@ class Heartbeat:
         self._notices: list[str] = []  # may be told again: a run keeps each once
         self.database_was_away = False
         self.closing = False  # what became of the span is being written down, which ends the lease
+        self.taken: StepLease | None = None  # for which the span is handed back
+        self._claim = claim
         self._lost = False
         self._ended = threading.Event()
         self._looked = 0.0
@@ -104,7 +113,7 @@ class Heartbeat:
 
     def should_stop(self) -> bool:
         """Whether the work should end at this frame. Asked from one thread only."""
-        if self._lost or self._stop.is_set():
+        if self._has_to_end():
             return True
         now = time.monotonic()
         if now - self._looked >= LOOK_SECONDS:
@@ -112,7 +121,10 @@ class Heartbeat:
             self._answered.clear()
             self._asked.set()
             self._answered.wait(ANSWER_SECONDS)
-        return self._lost or self._stop.is_set()
+        return self._has_to_end()
+
+    def _has_to_end(self) -> bool:
+        return self._lost or self._stop.is_set() or self.taken is not None
 
     def _renew(self) -> None:
         while True:
@@ -148,6 +160,9 @@ class Heartbeat:
                 with self._database.read() as session:
                     if not leases.is_held(session, self._lease):
                         self._lose()
+                    waits = self._claim is not None and live_leases.somebody_waits(session)
+                if waits and not self.closing and self.taken is None:
+                    self.taken = self._claim() if self._claim is not None else None
             except AWAY:
                 pass  # the heartbeat says so
             except Exception:  # noqa: BLE001 - the boundary: the heartbeat sees a lost lease too

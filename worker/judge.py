@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -17,7 +18,6 @@ from tracker.divergence import Floats
 from tracker.looks import Look, looks
 from tracker.protocol import Image, LabelMap, Step
 from tracker.signs import Kind, Sign
-from worker.seeds import Numbering
 
 NOTHING: Floats = np.zeros(0, dtype=np.float32)
 
@@ -36,11 +36,29 @@ class Verdict:
     gone: Floats
 
 
+class Drawn(Protocol):
+    """What a judge has to know of key frames; `worker.seeds.Numbering` does."""
+
+    @property
+    def numbers(self) -> Mapping[int, Sequence[int]]:
+        """Numbers of the objects that each key frame shows."""
+        ...
+
+    @property
+    def met(self) -> Mapping[int, Mapping[int, float]]:
+        """IoU with which a pass came to key frames, by object number."""
+        ...
+
+    def drawn(self, anchor: int) -> LabelMap:
+        """The label map (H, W) of a key frame."""
+        ...
+
+
 class Judge:
     """Knows the key frames of a span, and how their objects look as soon as that matters."""
 
     def __init__(
-        self, numbering: Numbering, frames: Sequence[int], read: Callable[[int], Image]
+        self, numbering: Drawn, frames: Sequence[int], read: Callable[[int], Image]
     ) -> None:
         """`frames`: of the span and its anchors, ascending; `read` gives the image of one."""
         self._numbering = numbering

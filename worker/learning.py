@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
+from typing import Protocol, overload
 
 from cvat_io.atomic import replacing
 from cvat_io.reader import open_export
@@ -15,7 +15,7 @@ from jobs.plan import RunInputs, RunPlan
 from tracker import engines
 from tracker.fits import memory_in_words
 from tracker.frames import ZipFrames
-from tracker.protocol import Example
+from tracker.protocol import Example, Image
 from worker.pipeline import SpanFrames, StageClock
 from worker.seeds import Seeds, paint_alone, read_seeds
 
@@ -32,6 +32,24 @@ class Learned:
     stopped: bool = False
 
 
+class Frames(Protocol):
+    """Where images of key frames come from; `worker.pipeline.SpanFrames` does."""
+
+    @property
+    def height(self) -> int:
+        """Rows of every image."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """Pixels per row."""
+        ...
+
+    def read(self, frame: int) -> Image:
+        """The image of a frame."""
+        ...
+
+
 class KeyFrameExamples(Sequence[Example]):
     """Key frames as drawn, in order of time; images are read and masks painted when asked for.
 
@@ -39,7 +57,7 @@ class KeyFrameExamples(Sequence[Example]):
     an image that cannot be read and for masks that do not fit it.
     """
 
-    def __init__(self, images: SpanFrames, frames: Sequence[int], seeds: Seeds) -> None:
+    def __init__(self, images: Frames, frames: Sequence[int], seeds: Seeds) -> None:
         """`frames`: the key frames; `images` and `seeds`: at least theirs."""
         self._images = images
         self._frames = frames

@@ -31,6 +31,8 @@ from worker.derive import derive
 from worker.heartbeat import Heartbeat, Identity, Pace
 from worker.learning import learn_objects, read_earlier, write_learned
 from worker.leases import Lease
+from worker.live import Live
+from worker.live_leases import StepLease
 from worker.local import own_device, used_device
 from worker.prepare import Work, prepare, settle_engine, spans_folder
 from worker.presence import Presence, Seat
@@ -73,6 +75,10 @@ class SpanLoop:
         self._seat = seat or Presence(*identity.names).seat()
         self._pace = pace or Pace()
         self._tick = self._pace.tick
+        self._live = Live(
+            settings, database, self._turn, identity, self._pace, seat=self._seat, stop=self.stop
+        )
+        self._taken: StepLease | None = None  # a request for which a span was handed back
         self._ready = Readiness(database, settings, identity.device)
         self._busy = False  # whether others were at work at the last look
         self._said: tuple[str, float] | None = None  # the trouble that was told last, and when
@@ -101,7 +107,13 @@ class SpanLoop:
         self.wake.set()
 
     def step(self) -> bool:
-        """Work on one span, if there is one. Returns whether there was."""
+        """Serve the sessions that people wait in front of, or else work on one span.
+
+        Returns whether there was anything to do.
+        """
+        taken, self._taken = self._taken, None
+        if self._live.serve(taken):
+            return True
         with self._database.read() as session:
             seen = leases.look(session)
         self._compare_clocks(seen.now)
@@ -175,7 +187,13 @@ class SpanLoop:
         with (
             named,
             Heartbeat(
-                self._database, self._me, lease, self._pace, self.stop, seat=self._seat
+                self._database,
+                self._me,
+                lease,
+                self._pace,
+                self.stop,
+                seat=self._seat,
+                claim=self._live.claim,
             ) as beat,
         ):
             _log.info("%s: attempt %s at %s.", self._me.name, lease.attempts, lease.doing)
@@ -204,6 +222,7 @@ class SpanLoop:
                 else:
                     self._fail(lease, beat, exc)
         self._said = None
+        self._taken = beat.taken
         if beat.database_was_away:
             self._doubt_leases()
 
@@ -412,6 +431,7 @@ class SpanLoop:
         return True
 
     def _sign_off(self) -> bool:
+        self._live.close(self._taken)
         with self._database.write() as session:
             self._seat.sign_off(session)
         return True

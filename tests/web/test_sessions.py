@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from config import Settings
 from jobs.service import Jobs
 from jobs.views import Role
 from tests.web.kit import KEY_TEXT, MakeExport, upload
+from tests.worker.loops import a_loop, running
 from web.openapi import document
 
 MASK = {"object": 1, "box": [2, 2, 4, 4], "runs": "0,16"}
@@ -55,6 +57,9 @@ def test_answers_are_as_the_document_says(session: FlaskClient) -> None:
     assert check("post", "/undo", json={}) == 200
     assert check("post", "/redo") == 200
     assert check("post", "/engine", json={"engine": "builtin"}) == 200
+    assert check("post", "/stop", json={}) == 200
+    assert check("post", "/step", json={"from": 0, "to": 1}) == 409
+    assert check("get", "/steps/1", "/steps/{step_id}") == 404
     assert check("post", "/accept", json={"until": None}) == 200
     assert check("post", "/reset", json={}) == 200
     assert check("get", "") == 200
@@ -78,6 +83,14 @@ def test_answers_are_as_the_document_says(session: FlaskClient) -> None:
         ("/engine", {"segmenter": "magic"}, 400, "There is no segmenter named 'magic'"),
         ("/accept", {"until": 77}, 400, "77 is no frame of the job"),
         ("/undo", {}, 409, "nothing of yours to undo"),
+        ("/step", {"from": 0, "to": 1}, 409, "No worker is running: start one with"),
+        ("/step", {"from": 0, "to": 99}, 400, "99 is no frame of the job"),
+        ("/step", {"from": 0, "to": 1, "stop_at": 2}, 400, "a number from 0 to 1"),
+        ("/prepare", {"frame": 0}, 409, "No worker is running"),
+        ("/segment", {"frame": 0}, 400, "give one of them"),
+        ("/segment", {"frame": 0, "points": [[1, 1, 2]]}, 400, "1 on the object or 0 beside"),
+        ("/segment", {"frame": 0, "points": [[99, 1, 1]]}, 400, "lies outside the frame of 32 x"),
+        ("/segment", {"frame": 0, "box": [5, 5, 1, 9]}, 400, "x0 < x1"),
         ("/undo", {"version": 3}, 400, "'version' is unknown here"),
     ],
 )
@@ -97,7 +110,7 @@ def test_who_waits_for_changes_is_told_at_once_and_others_see_that_they_are_ther
     assert session.get(f"{S}/changes?since={version}&client=one").get_json()["frames"] == ""
     session.post(f"{S}/edit", json={"frame": 3, "masks": [MASK]})
     found = session.get(f"{S}/changes?since={version}&wait=20&client=two").get_json()
-    assert (found["frames"], found["people"]) == ("3", ["local"])
+    assert (found["frames"], found["people"]) == ("3", ["local"]), "the page itself is not told"
     assert found["version"] == version + 1
 
 
@@ -115,3 +128,31 @@ def test_viewers_look_and_only_annotators_change(
         assert client.get(S, headers=headers).status_code == 200
         body = {"frame": 1, "masks": [MASK]}
         assert client.post(f"{S}/edit", json=body, headers=headers).status_code == status
+
+
+def test_steps_and_clicks_are_answered_over_http(
+    session: FlaskClient, app: Flask, settings: Settings
+) -> None:
+    database = app.extensions["mask-relay"].jobs.database
+    with running(a_loop(settings, database)):
+        session.get(S)
+        wait_until(lambda: session.get("/api/workers").get_json()["workers"])
+        answer = session.post(f"{S}/step", json={"from": 0, "to": 1, "wait": True}).get_json()
+        assert answer["frame"]["frame"] == 1
+        assert answer["frame"]["origin"] == "computed"
+        assert answer["seconds"]["total"] >= answer["seconds"]["model"]
+        found = session.get(f"{S}/steps/{answer['id']}").get_json()
+        assert (found["state"], found["error"]) == ("done", "")
+        asked = {"frame": 1, "object": 1, "points": [[8, 8, 1]], "box": [3, 3, 15, 13]}
+        clicked = session.post(f"{S}/segment", json=asked).get_json()
+        assert set(clicked) == {"mask", "score"}
+        assert session.post(f"{S}/stop", json={}).get_json() == {"stopped": 0}
+        far = session.post(f"{S}/step", json={"from": 1, "to": 5}).get_json()
+        assert (far["frame"], far["seconds"]) == (None, None)
+
+
+def wait_until(there: Callable[[], object]) -> None:
+    until = time.monotonic() + 120
+    while not there():
+        assert time.monotonic() < until
+        time.sleep(0.02)
