@@ -104,7 +104,10 @@ def build_layer(source: LayerSource, file: IO[bytes], limits: Limits) -> None:
             count=len(frames),
             key_frames=order,
             objects=objects,
-            worst=worst_frames(doubts.frames, order, MOST_WORST),
+            # On a key frame that is partial, what was added is in doubt too; it is a key frame.
+            worst=worst_frames(
+                [each for each in doubts.frames if each.frame not in keys], order, MOST_WORST
+            ),
             next=_next(source),
             flagged=doubts.flagged,
         )

@@ -154,7 +154,9 @@ class DivergenceLog:
 
     def next_frame(self, keys: Sequence[int]) -> NextFrame | None:
         """The frame to correct next, of what was noted so far; `keys`: the key frames."""
-        found = next_frame(0, self._frames, keys)
+        # On a key frame that is partial, what was added is in doubt too; it is a key frame.
+        drawn = frozenset(keys)
+        found = next_frame(0, [each for each in self._frames if each.frame not in drawn], keys)
         if found is None:
             return None
         return NextFrame(
