@@ -66,7 +66,9 @@ def _overlay(options: argparse.Namespace, result: Export, images: Export, limits
     from tracker.frames import ZipFrames, prefetch
 
     if not images.images:
-        raise InputError(f"{images.path} holds no images: export again with 'Save images' ticked.")
+        raise InputError(
+            f"{images.path.name} holds no images: export again with 'Save images' ticked."
+        )
     require_fits(result, images)
     numbers = sorted(images.images)
     members = [images.images[n] for n in numbers]

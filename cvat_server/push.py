@@ -20,6 +20,7 @@ from typing import Any
 from config import Settings
 from cvat_io.model import ExportKind, MaskShape
 from cvat_io.reader import ANNOTATIONS, Export, open_export
+from cvat_io.shards import part_of
 from cvat_io.tracktext import FOOT, HEAD, mask_tracks
 from cvat_io.zipwrite import write_zip
 from cvat_server.pull import Tell
@@ -83,6 +84,11 @@ def push(
             raise InputError(
                 f"{result.name} is of {own}, not of {target}: CVAT would put its masks on other "
                 f"frames, so push it to {own}."
+            )
+        if part := part_of(export.comment):
+            raise InputError(
+                f"{result.name} is part {part} of a result, and would be taken for all of it: push "
+                "the whole result, which goes in batches by itself."
             )
         masks = {key for shape in _masks(export) if (key := key_of(shape)) is not None}
         if not masks:

@@ -12,11 +12,13 @@ from flask_socketio import SocketIO
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from config import Settings
+from jobs.downloads import Downloads
 from jobs.service import Jobs
 from web import (
     api,
     auth,
     components,
+    downloads,
     errors,
     events,
     health,
@@ -57,7 +59,8 @@ def build(settings: Settings, *, async_mode: AsyncMode) -> Flask:
     settings = auth.with_key(settings)
     jobs = offload.call(Jobs, settings)
     pulse = Pulse(jobs.health, jobs.disk_free_bytes)
-    app.extensions[KEY] = Context(settings, jobs, offload, pulse)
+    made = Downloads(jobs.database, jobs.files)
+    app.extensions[KEY] = Context(settings, jobs, offload, pulse, made)
 
     auth.install(app, settings, jobs.tokens, offload)
     text.install(app)
@@ -67,6 +70,7 @@ def build(settings: Settings, *, async_mode: AsyncMode) -> Flask:
     app.register_blueprint(layers.blueprint)
     app.register_blueprint(pictures.blueprint)
     app.register_blueprint(sessions.blueprint)
+    app.register_blueprint(downloads.blueprint)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(metrics.blueprint)
     app.register_blueprint(studio.blueprint)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 from flask import current_app
 
 from config import Settings
+from jobs.downloads import Downloads
 from jobs.service import Jobs
 from jobs.views import Health
 from web.green import Offload
@@ -47,12 +48,13 @@ class Pulse:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The settings, the jobs, and the way to call them without holding up other clients."""
+    """What requests share; `offload`: how to call jobs without holding up other clients."""
 
     settings: Settings
     jobs: Jobs
     offload: Offload
     pulse: Pulse
+    downloads: Downloads
 
     def call(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
         """Return `function(*args, **kwargs)` computed where blocking is harmless."""

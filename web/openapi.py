@@ -6,6 +6,7 @@ import dataclasses
 from importlib import metadata
 from typing import Any
 
+from cvat_io.forms import MOST_MEGABYTES, MOST_TOLERANCE, TOLERANCE, Form
 from jobs.look import Sort
 from jobs.uploads import UploadView
 from jobs.views import (
@@ -137,6 +138,18 @@ def document() -> dict[str, Any]:
             "get": operation(
                 "downloadResult", "Download a result for CVAT", _ZIP,
                 parameters=[number("run", 1, None, None)], errors=(400, 404),
+            ),
+        },
+        "/api/jobs/{job_id}/download": {
+            "parameters": [JOB],
+            "get": operation(
+                "downloadForm", "Download a result in any form", _FORM,
+                "It is made when it is asked for, which takes from a second to minutes. What "
+                "people should know of it, such as holes that polygons lack, is in the header "
+                "Relay-Notes.",
+                parameters=[_FORMAT, number("run", 1, None, None), _TOLERANCE,
+                            number("shard_mb", 1, MOST_MEGABYTES, None)],
+                errors=(400, 404, 409, 507),
             ),
         },
         "/api/jobs/{job_id}/report.json": {
@@ -283,6 +296,27 @@ _PIECE_TAKEN = {
         },
     }
 }  # fmt: skip
+_FORMAT = {
+    "name": "format",
+    "in": "query",
+    "schema": {"enum": [str(form) for form in Form], "default": str(Form.CVAT)},
+}
+_TOLERANCE = {
+    "name": "tolerance",
+    "in": "query",
+    "description": "Pixels that a polygon may lie beside the border of its mask.",
+    "schema": {"type": "number", "minimum": 0, "maximum": MOST_TOLERANCE, "default": TOLERANCE},
+}
+_FORM = {
+    "200": {
+        "description": "The file.",
+        "content": {
+            "application/zip": {"schema": {"type": "string", "format": "binary"}},
+            "video/mp4": {"schema": {"type": "string", "format": "binary"}},
+        },
+        "headers": {"Relay-Notes": {"schema": {"type": "string"}}},
+    }
+}
 _ZIP = {
     "200": {
         "description": "The archive to upload into CVAT.",

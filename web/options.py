@@ -121,6 +121,21 @@ def whole(request: Request, name: str, default: int, low: int, high: int) -> int
     return number
 
 
+def real(request: Request, name: str, low: float, high: float) -> float | None:
+    """Return a number from the query, None where none is given; InputError unless [low, high]."""
+    raw = request.args.get(name)
+    if raw is None or raw == "":
+        return None
+    try:
+        number = float(raw)
+    except ValueError:
+        number = low - 1
+    if not low <= number <= high:
+        shown = one_line(raw, 40)
+        raise InputError(f"{name}={shown} cannot be used: give a number, {low:g} to {high:g}.")
+    return number
+
+
 def _value(name: str, given: Any, kind: type) -> Any:
     if issubclass(kind, Enum):
         allowed = [str(member.value) for member in kind]

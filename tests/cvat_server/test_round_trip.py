@@ -14,6 +14,7 @@ import pytest
 from config import Limits
 from cvat_io.reader import open_export
 from cvat_io.result import write_result
+from cvat_io.shards import write_parts
 from cvat_server.poll import Poll, Wanted
 from cvat_server.pull import pull
 from cvat_server.push import Way, push
@@ -353,3 +354,23 @@ def test_the_token_is_a_header_for_the_one_host_and_in_no_address(
     for file in (settings.data_dir / "cvat").rglob("*.json"):
         assert TOKEN not in file.read_text()
     assert Memories(settings).read(JOB).pushed
+
+
+def test_a_part_is_no_result_but_all_parts_one_after_the_other_are(
+    cvat, connect, settings, filled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cvat_io.shards._MEGABYTE", 4_000)  # so that a small clip has parts
+    result = filled(pulled(connect, settings))
+    with open_export(result, settings.limits) as opened:
+        parts = write_parts(tmp_path / "parts", opened, 1)
+    assert len(parts) > 2
+    with connect() as server:
+        with pytest.raises(InputError, match="is part 2 of a result"):
+            push(server, parts[1].path, settings)
+        assert cvat.imports == []
+        for number, part in enumerate(parts):  # as docs/howto/polygons-and-parts.md says
+            server.entity(JOB).import_annotations(
+                "CVAT 1.1", part.path, import_mode="append" if number else "replace"
+            )
+        assert push(server, result, settings).way is Way.NOTHING
+    assert len(cvat.jobs[264].shapes) == 16

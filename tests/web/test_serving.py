@@ -23,8 +23,11 @@ import simple_websocket
 from config import Settings
 from errors import SettingsError
 from jobs import broker
+from jobs.db import open_database
 from tests.web.kit import KEY_TEXT, MakeExport
 from web.run import listen
+from worker.heartbeat import Identity
+from worker.loop import SpanLoop
 
 ROOT = Path(__file__).parents[2]
 MODES = ("threading", "eventlet", "gevent")
@@ -204,6 +207,39 @@ def test_a_database_that_makes_one_wait_holds_up_nobody_else(
         database.execute("ROLLBACK")
     writer.join()
     assert answers == [201]
+
+
+def test_downloads_that_have_to_be_made_hold_up_nobody_else(
+    server: Running, make_export: MakeExport
+) -> None:
+    assert server.ask("POST", "/api/jobs?name=forms.zip", make_export())[0] == 201
+    flow = json.dumps({"engine": "flow"}), {"Content-Type": "application/json"}
+    assert server.ask("POST", "/api/jobs/forms/runs", *flow)[0] == 201
+    settings = Settings(data_dir=server.data_dir, engine="flow")
+    database = open_database(settings)
+    loop = SpanLoop(settings, database, Identity(name="w", host="here", device="cpu"))
+    while loop.step():
+        pass
+    database.close()
+    files, sizes = server.files(), []
+
+    def fetch() -> None:
+        with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)) as client:
+            client.request("GET", "/api/jobs/forms/download?format=polygons")
+            answer = client.getresponse()
+            assert answer.status == 200
+            assert "polygons" in answer.headers["Relay-Notes"]
+            sizes.append(len(answer.read()) - int(answer.headers["Content-Length"]))
+
+    fetching = [threading.Thread(target=fetch) for _ in range(4)]
+    for thread in fetching:
+        thread.start()
+    for _ in range(5):
+        assert server.ask("GET", "/api/jobs")[0] == 200
+    for thread in fetching:
+        thread.join()
+    assert sizes == [0, 0, 0, 0]
+    assert server.files() == files
 
 
 @pytest.mark.parametrize("mode", MODES)
