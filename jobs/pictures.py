@@ -222,7 +222,7 @@ class Pictures:
             if width is not None and width < whole[0]:
                 size = (width, max(1, round(whole[1] * width / whole[0])))
                 picture.draft("RGB", size)
-                scaled = rgb(picture).resize(size, PIL.Image.Resampling.BILINEAR, reducing_gap=2.0)
+                scaled = rgb(picture).resize(size, PIL.Image.Resampling.BILINEAR, reducing_gap=1.0)
             else:
                 scaled = rgb(picture)
             if masks:
