@@ -1,11 +1,9 @@
-"""Promise: in a browser a video becomes saved masks: opened, drawn on, saved, reset, found again.
-
-What a worker computes is looked at elsewhere: drawing and saving need none.
-"""
+"""Promise: in a browser a video becomes saved masks: opened, drawn on, tracked, saved, reset."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from PIL import Image
 from config import Settings
 from tests.browser.stage import Site
 from tests.helpers.sequences import image_bytes, make_folder, make_video, zip_of
+from tests.worker.loops import a_loop, running
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 from playwright.sync_api import expect
@@ -29,6 +28,7 @@ def settings(tmp_path: Path) -> Settings:
         data_dir=tmp_path / "data",
         sequences_path=tmp_path / "sequences",
         results_path=tmp_path / "results",
+        engine="flow",
     )
 
 
@@ -56,26 +56,9 @@ def page(studio: Site, browser: Any) -> Iterator[Any]:
 def test_a_video_is_opened_drawn_on_saved_and_reset(
     page: Any, studio: Site, settings: Settings
 ) -> None:
-    page.goto(f"{studio.url}/studio")
-    page.get_by_role("button", name="Open clip.mp4").click()
-    page.wait_for_url("**/jobs/_clip.mp4/panel**")
-    page.locator("#panel[data-ready]").wait_for()
+    draw_on(page, studio, "Open clip.mp4", frame=0)
     tools = page.get_by_role("region", name="Studio")
     expect(tools.get_by_label("To")).to_have_value("11")
-
-    page.get_by_role("button", name="Add", exact=True).click()
-    page.locator("#add-object").get_by_label("Label").select_option("left")
-    page.locator("#add-object").get_by_role("button", name="Add").click()
-    expect(tools.get_by_role("combobox", name="Component")).to_have_value("left")
-    page.keyboard.press("r")
-    box = page.locator("#stage canvas").bounding_box()
-    across, down = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    page.mouse.move(across - 40, down)
-    page.mouse.down()
-    page.mouse.move(across + 40, down, steps=8)
-    page.mouse.up()
-
-    tools.get_by_role("combobox", name="Component").fill("left")
     tools.get_by_label("To").fill("3")
     tools.get_by_role("button", name="Save component").click()
     expect(page.locator("#studio-said")).to_contain_text("4 pictures are in")
@@ -99,6 +82,45 @@ def test_a_video_is_opened_drawn_on_saved_and_reset(
     saved.get_by_role("button", name="Reset left").click()
     expect(saved.get_by_role("listitem")).to_have_count(0)
     assert not (folder / "left").exists()
+
+
+def test_what_is_submitted_is_tracked_both_ways_and_saved_whole(
+    page: Any, studio: Site, settings: Settings
+) -> None:
+    with running(a_loop(replace(settings, threads=1), studio.jobs.database)):
+        draw_on(page, studio, "Open clip.mp4")
+        tools = page.get_by_role("region", name="Studio")
+        tools.get_by_role("button", name="Submit").click()
+        expect(page.locator("#studio-said")).to_contain_text(
+            "Frames 0 to 11 are tracked", timeout=60_000
+        )
+        tools.get_by_role("button", name="Save component").click()
+        expect(page.locator("#studio-said")).to_contain_text("12 pictures are in")
+    assert "not tracked" not in page.locator("#studio-said").inner_text()
+    assert len(list((settings.results_path / "clip.mp4" / "left").iterdir())) == 12
+
+
+def draw_on(page: Any, studio: Site, button: str, frame: int = 5) -> None:
+    """Open a sequence, add an object and draw it with the brush in the middle of a frame."""
+    page.goto(f"{studio.url}/studio")
+    page.get_by_role("button", name=button).click()
+    page.wait_for_url("**/panel**")
+    page.locator("#panel[data-ready]").wait_for()
+    page.locator("#frame").fill(str(frame))
+    page.keyboard.press("Enter")
+    expect(page.locator("#frame")).to_have_value(str(frame))
+    page.get_by_role("button", name="Add", exact=True).click()
+    page.locator("#add-object").get_by_label("Label").select_option("left")
+    page.locator("#add-object").get_by_role("button", name="Add").click()
+    component = page.get_by_role("region", name="Studio").get_by_role("combobox", name="Component")
+    expect(component).to_have_value("left")
+    page.keyboard.press("r")
+    box = page.locator("#stage canvas").bounding_box()
+    across, down = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(across - 40, down)
+    page.mouse.down()
+    page.mouse.move(across + 40, down, steps=8)
+    page.mouse.up()
 
 
 def test_a_range_that_is_none_is_said_and_nothing_is_asked(page: Any, studio: Site) -> None:
