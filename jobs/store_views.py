@@ -12,7 +12,7 @@ from jobs.db import db_now
 from jobs.look import Look, Sort
 from jobs.models import Event, Job, Notice, Revision, Run, Worker
 from jobs.run_views import run_views
-from jobs.store import no_such_job
+from jobs.store import images_revision, no_such_job
 from jobs.views import (
     EventView,
     JobDetail,
@@ -211,10 +211,17 @@ def _job_views(
             revision=_revision_view(revision),
             run=None if run is None else by_id[run.id],
             results=tuple(results.get(job.id, ())),
+            has_images=_has_images(session, revision),
             reason=_reason(job, revision, run),
         )
         for job, revision, run in rows
     ]
+
+
+def _has_images(session: Session, revision: Revision) -> bool:
+    if revision.summary["has_images"] or revision.number == 1 or revision.refused:
+        return bool(revision.summary["has_images"])
+    return images_revision(session, revision.job_id, revision.summary) is not None
 
 
 def _reason(job: Job, revision: Revision, run: Run | None) -> str:

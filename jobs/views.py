@@ -300,7 +300,8 @@ class JobView:
     """One job as a card shows it; `run` is the latest run on the latest revision, if any.
 
     `reason` is the sentence to show for a failed job, else empty.
-    `results`: numbers of runs whose result can be downloaded, newest first.
+    `results`: numbers of runs whose result can be downloaded, newest first. `has_images`: whether
+    images of its frames are here, be they of an earlier export.
     """
 
     id: str
@@ -313,6 +314,7 @@ class JobView:
     revision: RevisionView
     run: RunView | None
     results: tuple[int, ...]
+    has_images: bool
     reason: str
 
 

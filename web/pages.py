@@ -29,6 +29,7 @@ from jobs.views import Health, JobState, RunView
 from web import words
 from web.auth import gate, open_session, own_path
 from web.board import read_board
+from web.cards import DOWNLOADS, SORTS, offered
 from web.context import here
 from web.engines import engines, segmenters
 from web.options import json_object, only_state, run_options, wanted, whole
@@ -61,15 +62,6 @@ BOXES = (
 )
 
 
-SORTS = {
-    Sort.RECENT: "Latest change first",
-    Sort.OLDEST: "Oldest change first",
-    Sort.NAME: "By name",
-    Sort.FRAMES: "Longest first",
-    Sort.DOUBT: "Most doubtful first",
-}
-
-
 @blueprint.get("/")
 def dashboard() -> str:
     """Show the five boxes; readable without JavaScript."""
@@ -87,10 +79,13 @@ def dashboard() -> str:
         "dashboard.html",
         board=context.call(read_board, context.jobs, look, limit=limit),
         boxes=BOXES,
-        shown=[box for box in BOXES if only in (None, box.state)],
         look=look,
         only=only,
-        asked={name: value for name, value in asked.items() if value},
+        asked=asked,
+        link=lambda **others: url_for(
+            "pages.dashboard",
+            **{name: value for name, value in (asked | others).items() if value},
+        ),
         labels=context.call(context.jobs.labels),
         sorts=SORTS,
         most=MOST_IN_A_BOX,
@@ -155,6 +150,9 @@ def plan(job_id: str) -> str:
         conflicts=words.conflicts(planned),
         notes=planned.notes,
         startable=bool(planned.spans) or planned.writes,
+        frames=planned.frames_total,
+        spans=len(planned.spans),
+        seconds=planned.expected.seconds,
     )
 
 
@@ -210,8 +208,12 @@ def install_words(app: Flask) -> None:
         few=words.few,
         count=words.count,
         recomputed=words.recomputed,
+        share=words.share,
+        can=offered,
     )
-    app.jinja_env.globals["segments"] = segments
+    app.jinja_env.globals.update(
+        segments=segments, downloads=DOWNLOADS, view_functions=app.view_functions
+    )
 
 
 def segments(run: RunView) -> tuple[Segment, ...]:

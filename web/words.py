@@ -67,6 +67,12 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def share(part: int, whole: int) -> str:
+    """Return a part of a whole in per cent, and never "0 %" of something: 3, 1000 -> "0.3 %"."""
+    percent = 100 * part / whole
+    return f"{percent:.0f} %" if percent >= 1 else f"{max(percent, 0.1):.1f} %"
+
+
 def breakable(name: str) -> Markup:
     """Return a name as HTML in which lines may break after each `_` and `-`."""
     text = str(escape(name))  # neither character occurs in what escaping writes

@@ -2,6 +2,7 @@
 
 const ASK_EVERY = 4000; // milliseconds, without live events
 const CHECK_EVERY = 20000; // with them: also a page that missed an event is right soon after
+const BEAT = 5000; // timers stand still while a laptop sleeps, and none is as late as this by itself
 
 // `job`: the id of the one job to hear of; without it all jobs are of interest.
 export function listen({ job, changed, lost, found }) {
@@ -10,6 +11,11 @@ export function listen({ job, changed, lost, found }) {
   setInterval(() => { if (live) changed(); }, CHECK_EVERY);
   document.addEventListener("visibilitychange", () => { if (!document.hidden) changed(); });
   addEventListener("online", changed);
+  let beat = Date.now();
+  setInterval(() => {
+    if (Date.now() - beat > 3 * BEAT) changed();
+    beat = Date.now();
+  }, BEAT);
   addEventListener("pageshow", (event) => { if (event.persisted) changed(); });
 
   if (typeof globalThis.io !== "function") return;

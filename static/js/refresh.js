@@ -9,6 +9,7 @@ export class Refresh {
   // `told(error)` hears after every attempt whether the server answered (null) or why not.
   constructor(told) {
     this.told = told;
+    this.exchanged = () => {}; // hears when the page shows what the server says
     this.address = () => location.pathname + location.search;
     this.wanted = false;
     this.busy = false;
@@ -35,7 +36,7 @@ export class Refresh {
       const { status, path, dom } = await page(asked, { headers: { "Mask-Relay-Refresh": "1" } });
       if (path === "/" && document.querySelector("[data-page-job]")) location.assign("/"); // it is gone
       else if (status !== 200) throw new Error(dom.querySelector("main p")?.textContent || "The server failed.");
-      else if (asked === this.address()) exchange(dom);
+      else if (asked === this.address()) { exchange(dom); this.exchanged(); }
       this.told(null);
     } catch (error) {
       this.told(error);
@@ -75,6 +76,7 @@ function exchangeList(old, fresh) {
     if (before && written.get(before) === child.outerHTML) return before;
     const source = child.outerHTML;
     keepOpen(before, child);
+    keepPictures(before, child);
     const adopted = document.adoptNode(child);
     written.set(adopted, source);
     return adopted;
@@ -100,8 +102,20 @@ function keepOpen(old, fresh) {
   });
 }
 
+// A picture that is shown stays the very same element, so that it does not flicker.
+function keepPictures(old, fresh) {
+  if (!old) return;
+  const shown = new Map([...old.querySelectorAll("img[src]")].map((image) => [image.getAttribute("src"), image]));
+  for (const image of fresh.querySelectorAll("img[src]")) {
+    const same = shown.get(image.getAttribute("src"));
+    if (same?.alt === image.alt) image.replaceWith(same);
+  }
+}
+
 // Return a way to find again what had the focus, in the exchanged page.
 function mark(element) {
+  if (element?.id && element.matches("select, input, button")) return () => document.getElementById(element.id);
+  if (element?.dataset?.pick) return () => document.querySelector(`[data-pick="${CSS.escape(element.dataset.pick)}"]`);
   const { action, job } = element?.dataset ?? {};
   if (action && job) return () => document.querySelector(`[data-action="${action}"][data-job="${CSS.escape(job)}"]`)
     ?? document.querySelector(`#job-${CSS.escape(job)} a`);

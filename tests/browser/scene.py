@@ -8,15 +8,16 @@ from __future__ import annotations
 import io
 import shutil
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 from sqlalchemy import select, update
 
 from cvat_io.build import write_export
 from cvat_io.masks import encode
-from cvat_io.model import Label, MaskShape
+from cvat_io.model import Label, Mask, MaskShape
 from jobs.models import ASSEMBLE, LEARN, Job, Run, Span, Worker
 from jobs.service import Jobs
 from jobs.store import STATE
@@ -69,30 +70,60 @@ def fill(jobs: Jobs, folder: Path) -> None:
             ("carl", "cpu", "job drift-chicane, frames 1 to 199"),
             ("dora", "cpu", ""),
         ):
+            gpu = (31_400_000_000, 85_000_000_000) if device != "cpu" else (None, None)
             seen = time.time() + 3600  # online for as long as anybody looks
             session.add(
-                Worker(name=name, host="tracker-1", device=device, last_seen=seen, doing=doing)
-            )
+                Worker(
+                    name=name, host="tracker-1", device=device, last_seen=seen, doing=doing,
+                    gpu_bytes=gpu[0], gpu_bytes_total=gpu[1], memory_bytes=3_180_000_000,
+                    engines=["builtin", "flow", *(["deaot-r50-l"] if gpu[0] else [])],
+                )
+            )  # fmt: skip
 
 
 def export(path: Path, labels: tuple[Label, ...], keys: tuple[int, ...] | range, last: int) -> Path:
     """Write an export with a mask of every label on every key frame."""
-    pixels = np.zeros((1080, 1920), bool)
-    pixels[200:600, 300:900] = True
-    mask = encode(pixels)
-    assert mask is not None
-    file = io.BytesIO()
-    Image.new("RGB", (1920, 1080), "#345").save(file, "PNG")
+    picture, shapes = _scenery(len(labels), seed=zlib.crc32(path.stem.encode()))
     write_export(
         path,
-        frames=((number, file.getvalue()) for number in range(last + 1)),
+        frames=((number, picture) for number in range(last + 1)),
         width=1920,
         height=1080,
         labels=labels,
-        masks=[MaskShape(frame=key, label=lab.name, mask=mask) for key in keys for lab in labels],
+        masks=[
+            MaskShape(frame=key, label=label.name, mask=mask)
+            for key in keys
+            for label, mask in zip(labels, shapes, strict=True)
+        ],
         stop_frame=last,
     )
     return path
+
+
+def _scenery(objects: int, seed: int) -> tuple[bytes, list[Mask]]:
+    """A picture of sky, hills and ground with an object in it for each label, and their masks."""
+    random = np.random.default_rng(seed)
+    dusk = Image.new("RGB", (1920, 1080), str(random.choice(["#b9cbd9", "#d8c7b0", "#9fb4b8"])))
+    draw = ImageDraw.Draw(dusk)
+    for number, shade in enumerate(("#8da0a3", "#6f8583", "#5b6d66")):
+        heights = 430 + 90 * number + 60 * np.sin(np.arange(0, 9) + random.uniform(0, 6, 9))
+        line = [(240 * x, int(y)) for x, y in enumerate(heights)]
+        draw.polygon([*line, (1920, 1080), (0, 1080)], fill=shade)
+    draw.polygon([(760, 640), (1120, 640), (1900, 1080), (60, 1080)], fill="#4a4d4e")
+    masks = []
+    for number in range(objects):
+        shape = Image.new("L", (1920, 1080))
+        width, height = random.integers(220, 420), random.integers(180, 360)
+        left, top = 240 + 560 * number + random.integers(-80, 80), random.integers(480, 640)
+        box = (left, top, left + width, top + height)
+        ImageDraw.Draw(shape).rounded_rectangle(box, radius=90, fill=255)
+        draw.rounded_rectangle(box, radius=90, fill=str(random.choice(["#c8b8a0", "#e3e0d8"])))
+        mask = encode(np.asarray(shape) > 0)
+        assert mask is not None
+        masks.append(mask)
+    file = io.BytesIO()
+    dusk.save(file, "PNG")
+    return file.getvalue(), masks
 
 
 def _job(
@@ -148,6 +179,7 @@ def _complete(jobs: Jobs, name: str, minutes: float) -> None:
         run.state, run.finished = RunState.DONE.value, now - minutes * MINUTE
         run.started = run.finished - 73
         run.result_bytes, run.result_sha256 = 184_213, "0" * 64
+        run.flagged_frames = {"251": 7, "breakdance": 0}.get(name)
         job.updated = run.finished
         path = jobs.files.result(name, run.revision, run.number)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -39,7 +39,8 @@ def enter(keyed: Site, browser: sync_api.Browser) -> Iterator[Open]:
         page = context.new_page()
         page.goto(keyed.url + path)
         page.get_by_label("Key or token").fill(key)
-        page.keyboard.press("Enter")
+        with page.expect_navigation():  # and what is loaded with the page
+            page.keyboard.press("Enter")
         return page
 
     yield entered
