@@ -148,8 +148,10 @@ def test_an_older_run_keeps_its_images_and_its_name(
         ("format=coco&run=first", "run=first cannot be used"),
     ],
 )
-def test_what_cannot_be_asked_for_is_refused(done: FlaskClient, query: str, sentence: str) -> None:
-    answer = done.get(f"{PATH}?{query}")
+def test_what_cannot_be_asked_for_is_refused(
+    client: FlaskClient, query: str, sentence: str
+) -> None:
+    answer = client.get(f"{PATH}?{query}")
     assert answer.status_code == 400
     assert sentence in answer.get_json()["error"]
 
