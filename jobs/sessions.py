@@ -18,7 +18,7 @@ from jobs.db import db_now
 from jobs.frames_text import format_frames
 from jobs.session_change import Change, Done, can, take_back
 from jobs.session_edits import NewMask, RangeAction
-from jobs.session_masks import mask_from
+from jobs.session_masks import mask_from, to_dict
 from jobs.session_models import (
     LiveSession,
     SessionFrame,
@@ -288,8 +288,12 @@ class Sessions(SessionRoom):
         frame: int,
         points: Sequence[Sequence[float]],
         box: Sequence[float] | None,
+        mended: int | None = None,
     ) -> int:
-        """Ask for the mask that points (x, y, 1 on the object or 0 beside it) and a box mean."""
+        """Ask for the mask that points (x, y, 1 on the object or 0 beside it) and a box mean.
+
+        `mended`: the object whose mask on the frame is to be mended by them; None for a mask anew.
+        """
         with self.changing(job_id) as state:
             width, height = state.head.width, state.head.height
             for x, y, _ in points:
@@ -303,6 +307,10 @@ class Sessions(SessionRoom):
                 "points": [list(point) for point in points],
                 "box": None if box is None else list(box),
             }
+            if mended is not None:
+                state.require_object(mended)
+                shown = state.frame(frame).mask_of(mended)
+                asked["start"] = None if shown is None else to_dict(shown.shape)
             made = session_steps.ask(state.session, job_id, "segment", asked)
         self._wake()
         return made

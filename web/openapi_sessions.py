@@ -113,11 +113,13 @@ def session_paths(schemas: dict[str, Schema]) -> dict[str, Any]:
         f"{_PATH}/segment": asking(
             "segmentSession", "The mask that clicks and a box mean",
             closed({"frame": _WHOLE, "object": _maybe(_WHOLE),
+                    "refine": {"type": "boolean", "default": False},
                     "points": {"type": "array", "items": _POINT}, "box": _maybe(_BOX)})
             | {"required": ["frame"]},
             closed({"mask": _maybe(closed({"box": _BOX, "runs": _TEXT})), "score": _SHARE}),
             "Points are [x, y, 1 on the object or 0 beside it], the box is [x0, y0, x1, y1], both "
-            "in pixels from the corner of the first one. Nothing is saved.",
+            "in pixels from the corner of the first one. With `refine` they mend the mask that "
+            "`object` has on the frame. Nothing is saved.",
         ),
         f"{_PATH}/edit": changing(
             "editSession", "Set masks of objects on a frame",

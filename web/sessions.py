@@ -121,8 +121,10 @@ def segment(job_id: str) -> Response:
     """Return the mask that clicks and a box mean; nothing is saved."""
     context, body = here(), Fields(json_object(request))
     frame, points, box = body.number("frame"), body.anything("points"), body.anything("box")
-    body.number_or_none("object")  # told by clients; a mask does not depend on it
+    number, refine = body.number_or_none("object"), body.flag("refine", False)
     body.end()
+    if refine and number is None:
+        raise InputError("refine mends an object's mask: name the object.")
     points = [_point(each) for each in points or []] if isinstance(points, list | None) else None
     if points is None or len(points) > MOST_POINTS or not (points or box):
         raise InputError(
@@ -131,7 +133,8 @@ def segment(job_id: str) -> Response:
         )
     if box is not None and not (_numbers(box, 4) and box[0] < box[2] and box[1] < box[3]):
         raise InputError("box is [x0, y0, x1, y1] with x0 < x1 and y0 < y1: give such a one.")
-    asked = context.call(context.jobs.sessions.ask_segment, job_id, frame, points, box)
+    mended = number if refine else None
+    asked = context.call(context.jobs.sessions.ask_segment, job_id, frame, points, box, mended)
     answer = _wait(job_id, asked)
     if "mask" not in answer:
         raise ConflictError("No worker has answered yet: try again in a moment.")

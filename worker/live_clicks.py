@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from cvat_io.masks import encode
-from jobs.session_masks import runs_text
+from cvat_io.masks import encode, paint
+from jobs.session_masks import mask_from, runs_text
 from jobs.views import RunOptions
 from tracker.engines import Power
 from tracker.segmenters.protocol import Segmenter
@@ -49,6 +49,8 @@ class Clicks:
     def answer(self, desk: Desk, name: str, asked: Mapping[str, Any]) -> dict[str, Any]:
         """The mask that points (x, y, 1 on the object or 0) and a box mean, as a request asks.
 
+        `start` of the request: a mask that they mend.
+
         Coordinates count from the corner of the first pixel, segmenters' from its middle.
         """
         from tracker.power import working  # here: it brings PyTorch, which takes seconds
@@ -62,11 +64,17 @@ class Clicks:
         if asked["box"] is not None:
             corners = np.array(asked["box"], dtype=np.float32) - np.float32(0.5)
             box = np.clip(corners, -0.5, np.concatenate([most, most]) + np.float32(0.5))
+        start = asked.get("start")
+        before = None
+        if start is not None:
+            before = np.zeros((height, width), dtype=np.bool_)
+            paint(mask_from(start, width, height), before, True)
         with working(Power(threads=self._threads)):
             answer = looked.predict(
                 points=points if len(points) else None,
                 labels=given[:, 2].astype(np.int64) if len(points) else None,
                 box=box,
+                mask=before,
             )
         mask = encode(answer.mask)
         if mask is None:

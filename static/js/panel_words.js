@@ -35,6 +35,6 @@ export function busyText(busy) {
   if (busy.share > 0 && busy.share < 1) return `Learning the objects: ${Math.round(100 * busy.share)} %`;
   if (busy.kind === "prepare") return "Getting ready…";
   if (busy.kind === "segment") return "Finding the object…";
-  return busy.first === busy.last || Math.abs(busy.last - busy.first) === 1 ? `Computing frame ${busy.last}…`
-    : `Computing ${busy.last < busy.first ? "back" : "on"} to frame ${busy.last}: at frame ${busy.frame}`;
+  return busy.from === busy.to || Math.abs(busy.to - busy.from) === 1 ? `Computing frame ${busy.to}…`
+    : `Computing ${busy.to < busy.from ? "back" : "on"} to frame ${busy.to}: at frame ${busy.frame}`;
 }

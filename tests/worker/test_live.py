@@ -17,9 +17,9 @@ import pytest
 from sqlalchemy import select, update
 
 from config import Settings
-from cvat_io.masks import encode, encode_labels, iou
+from cvat_io.masks import decode, encode, encode_labels, iou
 from cvat_io.model import Mask
-from errors import ConflictError
+from errors import ConflictError, NotFoundError
 from jobs.db import Database
 from jobs.service import Jobs
 from jobs.session_edits import RangeAction
@@ -196,6 +196,22 @@ def test_clicks_and_boxes_become_masks_and_nothing_is_saved(sessions: Sessions) 
     assert iou(found, truth) > 0.6
     assert 0 < answer["score"] <= 1
     assert sessions.view("264").version == version
+
+
+@pytest.mark.usefixtures("worker")
+def test_clicks_mend_the_mask_that_is_there(sessions: Sessions) -> None:
+    """One on what is missing; the rest of the mask is not forgotten."""
+    truth = encode_labels(CLIP.maps[0])[1]
+    half = encode(decode(truth)[:, : truth.width // 2], truth.left, truth.top)
+    assert half is not None
+    sessions.edit("264", 0, [{"object": 1, **sent(half)}])
+    missing = [truth.left + 0.75 * truth.width, truth.top + truth.height / 2, 1]
+    asked = sessions.ask_segment("264", 0, [missing], None, mended=1)
+    _, answer, _ = ended(sessions, asked)
+    mended = from_dict({**answer["mask"], "label": ""}, 1, 0).mask
+    assert iou(mended, truth) > iou(half, truth) + 0.2
+    with pytest.raises(NotFoundError, match="no object 9"):
+        sessions.ask_segment("264", 0, [missing], None, mended=9)
 
 
 @pytest.mark.usefixtures("worker")
