@@ -17,7 +17,8 @@ export function colourOf(object, labelColour = "", nth = 0) {
   );
 }
 
-// [{object or number, color}] -> Map from object number to "#rrggbb", the same for the same list.
+// [{object or number, label, color}] -> Map from object number, or label where that is 0, to
+// "#rrggbb"; the same for the same list.
 export function coloursOf(objects) {
   const numberOf = (each) => each.object ?? each.number;
   const sorted = [...objects].sort((a, b) => numberOf(a) - numberOf(b));
@@ -25,7 +26,7 @@ export function coloursOf(objects) {
   return new Map(sorted.map((each) => {
     const nth = seen.get(each.color) ?? 0;
     seen.set(each.color, nth + 1);
-    return [numberOf(each), colourOf(numberOf(each), each.color, nth)];
+    return [numberOf(each) || each.label, colourOf(numberOf(each), each.color, nth)];
   }));
 }
 

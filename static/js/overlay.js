@@ -9,6 +9,9 @@ import { eachPiece, parseRuns } from "./masks.js";
 
 const SELECTED = 0.18; // more opaque than the others
 
+// What a mask is told apart by: its object's number, or its label where no object is known.
+export const laneOf = (mask) => mask.object || mask.label;
+
 export class Overlay {
   constructor() {
     this.canvas = new OffscreenCanvas(1, 1);
@@ -26,7 +29,7 @@ export class Overlay {
     if (Object.keys(now).every((name) => now[name] === this.drawn[name])) return;
     this.drawn = now;
     this.#clear(Math.ceil(width / factor), Math.ceil(height / factor));
-    const masks = entry.masks.filter((mask) => !look.hidden.has(mask.object));
+    const masks = entry.masks.filter((mask) => !look.hidden.has(laneOf(mask)));
     masks.sort((a, b) => (a.z ?? 0) - (b.z ?? 0)); // keeps the order of equals
     for (const mask of masks) this.#mask(mask, factor, line, look);
     this.#put();
@@ -60,8 +63,8 @@ export class Overlay {
   #mask(mask, factor, line, look) {
     const rows = new Rows(mask, factor, this.canvas.width, this.canvas.height);
     if (!rows.count) return;
-    const colour = look.colours.get(mask.object) ?? look.labels?.get(mask.label);
-    const isSelected = look.selected === mask.object;
+    const colour = look.colours.get(laneOf(mask));
+    const isSelected = look.selected === laneOf(mask);
     const area = word(colour, Math.min(1, look.opacity + (isSelected ? SELECTED : 0)));
     const edge = word(colour, 1);
     const { width } = this.canvas, { words } = this;

@@ -34,10 +34,12 @@ export class Refresh {
     const asked = this.address();
     try {
       const { status, path, dom } = await page(asked, { headers: { "Mask-Relay-Refresh": "1" } });
-      if (path === "/" && document.querySelector("[data-page-job]")) location.assign("/"); // it is gone
+      const isGone = path === "/" && document.querySelector("[data-page-job]") !== null;
+      if (isGone) location.assign("/");
       else if (status !== 200) throw new Error(dom.querySelector("main p")?.textContent || "The server failed.");
       else if (asked === this.address()) { exchange(dom); this.exchanged(); }
       this.told(null);
+      if (!isGone) document.dispatchEvent(new Event("refreshed")); // parts that read for themselves do so now
     } catch (error) {
       this.told(error);
     } finally {

@@ -9,7 +9,7 @@ const MARGIN = 0.35; // of the pane that a picture may be pulled away from its e
 const GRIP = 14; // CSS pixels around the divider of a wipe
 const GAP = 2; // CSS pixels between two sides
 const LINE = 1.5; // CSS pixels of an outline
-const LOOK = { opacity: 0.45, outlines: true, hidden: new Set(), colours: new Map(), labels: new Map(), selected: null, masks: true };
+const LOOK = { opacity: 0.45, outlines: true, hidden: new Set(), colours: new Map(), selected: null, masks: true };
 
 export class Stage extends EventTarget {
   // `dragPans`: the first mouse button moves the picture too, where no tool needs it.
@@ -64,7 +64,7 @@ export class Stage extends EventTarget {
   }
 
   // Any of: opacity (0 to 1), outlines, masks (false hides all), hidden: Set of objects, colours: Map
-  // from object to "#rrggbb", labels: the same by label for masks of no object, selected: object.
+  // from object to "#rrggbb", selected: object. Masks of no object (0) go by their label instead.
   look(changes) {
     this.looks = { ...this.looks, ...changes };
     this.redraw();

@@ -28,7 +28,7 @@ def open_page(site: Site, browser: sync_api.Browser) -> Iterator[Open]:
         contexts.append(context)
         page = context.new_page()
         if quiet:
-            page.on("console", lambda message: said.append(message.text))
+            page.on("console", lambda message: said.append(f"{message.text} {message.location}"))
         page.on("pageerror", lambda error: said.append(str(error)))
         page.goto(site.url + path)
         return page
@@ -275,6 +275,9 @@ def test_the_job_page_follows_its_job_and_leaves_when_it_is_deleted(
 
     page = open_page("/jobs/264")
     expect(page.locator("#log time").first).to_have_text(re.compile(r"^\d\d:\d\d:\d\d$"))
+    stage = page.locator(".stage-canvas")
+    expect(stage).to_have_attribute("aria-label", re.compile("Frame 0: car"))
+    page.wait_for_load_state("networkidle")  # the pictures that come next are there
     site.jobs.delete_job("264")  # by somebody else: no error of this page
     expect(page.locator("#cards-ready")).to_be_visible()
 
