@@ -197,7 +197,7 @@ def _print_means(curves: Mapping[str, Mapping[str, Sequence[float]]], most: int)
     for way in ways:
         means = [fmean(own[way][k] for own in curves.values()) for k in range(most)]
         print(f"{way:<16}", " ".join(f"{mean:5.3f}" for mean in means))
-    for others in (way for way in BESIDE if way in ways):
+    for others in (way for way in BESIDE if way in ways and len(ways) > 1):
         print(f"\nkey frames for the same J&F, as part of those of: {others}")
         for way in (way for way in ways if way != others):
             parts = [ratios(own[way][:most], own[others][:most]) for own in curves.values()]
