@@ -15,16 +15,17 @@ export class Objects {
     this.#listen();
   }
 
-  // Choose an object by its number, or by its place in the list.
-  choose(number) {
+  // Choose an object by its number; `tell`: in words too.
+  choose(number, { tell = true } = {}) {
     if (this.view.selected === number) return;
     this.view.selected = number;
     this.view.paint();
     this.render();
     const object = this.session.object(number);
-    if (object) this.say(`${object.name} is selected.`);
+    if (object && tell) this.say(`${object.name} is selected.`);
   }
 
+  // Choose one by its place in the list, from 1.
   nth(place) {
     const object = this.session.objects[place - 1];
     if (object) this.choose(object.number);

@@ -95,6 +95,7 @@ async function open() {
       setKey,
       copy,
       clear: async () => {
+        steps.rest();
         if (!view.mask(view.selected)) return;
         await act("edit", { frame: view.frame, masks: [{ object: view.selected, mask: null }], key: true });
       },
@@ -109,12 +110,14 @@ async function open() {
   }
 
   async function setKey() {
+    steps.rest();
     const key = !session.keys.has(view.frame);
     if (await act("key", { frame: view.frame, key })) say(`Frame ${view.frame} is ${key ? "a" : "no"} key frame${key ? "" : " any more"}.`);
   }
 
   // From the frame before, where that has masks, else from the one after.
   async function copy() {
+    steps.rest();
     const { frame } = view;
     for (const from of [sequence.beyond(frame, -1), sequence.beyond(frame, 1)]) {
       if (from === null || !(await masks.get(from)).masks.length) continue;
@@ -153,12 +156,13 @@ async function open() {
     tell();
   });
   steps.addEventListener("going", () => bars.render());
-  steps.addEventListener("diverged", ({ detail }) => objects.choose(detail.object));
+  steps.addEventListener("diverged", ({ detail }) => objects.choose(detail.object, { tell: false }));
   tools.addEventListener("change", () => { bars.render(); tell(); });
   tools.addEventListener("prepare", () => {
     if (session.worker) session.send("prepare", { frame: view.frame }).catch(() => {}); // the first click says why
   });
 
+  document.addEventListener("click", (event) => { if (event.target.closest("[data-close]")) event.target.closest("dialog").close(""); });
   document.addEventListener("studio:goto", ({ detail }) => go(detail.frame));
   document.addEventListener("studio:refresh", () => { session.read().then(() => view.refresh()).catch((error) => complain(error.message)); });
 

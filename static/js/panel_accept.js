@@ -21,7 +21,6 @@ export function bindAccept({ session, view, complain, before }) {
   until.addEventListener("input", () => { which.value = "until"; });
 
   form.addEventListener("submit", async (event) => {
-    if (event.submitter && event.submitter.value !== "accept") return;
     event.preventDefault();
     accept.disabled = true;
     reason.hidden = true;

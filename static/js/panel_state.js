@@ -90,11 +90,13 @@ export class Session extends EventTarget {
 
   async #follow() {
     let failed = 0;
+    let wait = 0; // the first answer tells who is there, and so does not wait
     for (;;) {
       await shown();
       try {
         const since = this.version;
-        const news = await call("GET", `${this.path}/changes?since=${since}&wait=${failed ? 0 : WAIT}&client=${this.client}`);
+        const news = await call("GET", `${this.path}/changes?since=${since}&wait=${failed ? 0 : wait}&client=${this.client}`);
+        wait = WAIT;
         if (failed) await this.read(); // the server may be another one by now
         if (failed || news.version < since) this.#told("frames", { frames: whole(this.sequence), version: Infinity });
         else if (news.frames) this.#told("frames", { frames: news.frames, version: news.version });
