@@ -10,12 +10,14 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import zipfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,6 +99,19 @@ def remove_folder(folder: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
         folder.rename(old)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def pack_folders(file: IO[bytes], root: Path, names: Sequence[str], beside: str) -> None:
+    """Write a zip of the folders `names` in `root`, and of the file `beside` there.
+
+    PNG files are packed already: they are stored as they are. A folder that is missing is left out.
+    """
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        archive.write(root / beside, beside)
+        for name in names:
+            if (root / name).is_dir():
+                for path in sorted((root / name).glob("*.png")):
+                    archive.write(path, f"{name}/{path.name}")
 
 
 def _write(folder: Path, jobs: Iterable[tuple[int, _Draw]]) -> int:

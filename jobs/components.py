@@ -10,16 +10,23 @@ from __future__ import annotations
 
 import json
 import re
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from config import Settings
 from cvat_io.atomic import replacing, writing
-from cvat_io.component_pngs import MOST_COMPONENTS, remove_folder, write_combined, write_component
+from cvat_io.component_pngs import (
+    MOST_COMPONENTS,
+    pack_folders,
+    remove_folder,
+    write_combined,
+    write_component,
+)
 from cvat_io.frames import Colour, hue
 from cvat_io.model import Mask
 from cvat_io.runtext import parse_rle
@@ -27,6 +34,7 @@ from cvat_io.sequence_archive import LABELS
 from errors import ConflictError, InputError, NotFoundError, one_line
 from jobs import audit, store
 from jobs.db import Database
+from jobs.files import JobFiles
 from jobs.frames_text import format_frames, parse_frames
 from jobs.layer_views import MOST_FRAMES, SESSION
 from jobs.layers import Layers
@@ -99,6 +107,7 @@ class Components:
         self, settings: Settings, database: Database, layers: Layers, sessions: Sessions
     ) -> None:
         self._root = settings.results_path
+        self._tmp = JobFiles(settings.data_dir).tmp
         self._database = database
         self._layers = layers
         self._sessions = sessions
@@ -158,6 +167,27 @@ class Components:
             untracked=self._untracked(job_id, layer, frames, sequence.frames),
             component=_views(entries)[place],
         )
+
+    def archive(self, job_id: str) -> IO[bytes]:
+        """All that is saved of a sequence as a zip, open at its begin; it goes when it is closed.
+
+        Raises NotFoundError where nothing is saved.
+        """
+        self._sequence(job_id)
+        folder = self._folder(job_id)
+        if not _read(folder):
+            raise NotFoundError(f"Nothing of job {job_id} is saved yet: save a component first.")
+        self._tmp.mkdir(parents=True, exist_ok=True)
+        file = tempfile.TemporaryFile(dir=self._tmp)  # noqa: SIM115 - the caller closes it
+        try:
+            with self._held(folder):
+                names = [COMBINED, *(entry["component"] for entry in _read(folder))]
+                pack_folders(file, folder, names, MANIFEST)
+            file.seek(0)
+        except BaseException:
+            file.close()
+            raise
+        return file
 
     def reset(self, job_id: str, component: str) -> ComponentsView:
         """Remove a component's files and make the combined pictures anew. Raises NotFoundError."""

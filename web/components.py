@@ -4,23 +4,36 @@ from __future__ import annotations
 
 import dataclasses
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, jsonify, request, send_file
 
+from jobs.sequences import folder_of
 from web.context import here
 from web.fields import Fields
 from web.options import json_object
 
-blueprint = Blueprint("components", __name__, url_prefix="/api/jobs/<job_id>/components")
+blueprint = Blueprint("components", __name__, url_prefix="/api/jobs/<job_id>")
 
 
-@blueprint.get("")
+@blueprint.get("/components")
 def components(job_id: str) -> Response:
     """Return what is saved of a sequence."""
     context = here()
     return jsonify(dataclasses.asdict(context.call(context.jobs.components.listed, job_id)))
 
 
-@blueprint.post("")
+@blueprint.get("/components.zip")
+def download(job_id: str) -> Response:
+    """Send all that is saved of a sequence in one archive."""
+    context = here()
+    file = context.call(context.jobs.components.archive, job_id)
+    name = f"{folder_of(job_id)}_components.zip"
+    response = send_file(file, mimetype="application/zip", as_attachment=True, download_name=name)
+    response.content_length = file.seek(0, 2)
+    file.seek(0)
+    return response
+
+
+@blueprint.post("/components")
 def save_component(job_id: str) -> Response:
     """Save an object's masks as PNG files."""
     context = here()
@@ -35,7 +48,7 @@ def save_component(job_id: str) -> Response:
     return jsonify(dataclasses.asdict(saved))
 
 
-@blueprint.delete("/<component>")
+@blueprint.delete("/components/<component>")
 def reset_component(job_id: str, component: str) -> Response:
     """Remove a component's files."""
     context = here()

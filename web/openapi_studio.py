@@ -100,6 +100,21 @@ def studio_paths(schemas: dict[str, Schema]) -> dict[str, Any]:
                 body=_COMPONENT, errors=(400, 404, 409, 413, 415, 507),
             ),
         },
+        "/api/jobs/{job_id}/components.zip": {
+            "parameters": [JOB],
+            "get": operation(
+                "downloadComponents", "All that is saved of a sequence, in one archive",
+                {
+                    "200": {
+                        "description": "The folders of RESULTS_PATH/SEQUENCE.",
+                        "content": {
+                            "application/zip": {"schema": {"type": "string", "format": "binary"}}
+                        },
+                    }
+                },
+                errors=(404, 409, 507),
+            ),
+        },
         "/api/jobs/{job_id}/components/{component}": {
             "parameters": [JOB, _COMPONENT_NAME],
             "delete": operation(

@@ -100,6 +100,7 @@ async function begin(panel) {
       shown = shown.then(async () => { if (view.frame === ours && await view.show(frame)) ours = frame; });
     });
     await shown;
+    if (end?.frame != null && view.frame === ours) await view.show(end.frame);
     return end?.state === "done";
   }
 
@@ -136,6 +137,7 @@ async function begin(panel) {
 
   async function show() {
     components = (await call("GET", path)).components;
+    document.getElementById("component-zip").hidden = components.length === 0;
     list.replaceChildren(...components.map((each) => {
       const line = document.createElement("li");
       const dot = document.createElementNS("http://www.w3.org/2000/svg", "svg");

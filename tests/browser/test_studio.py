@@ -79,6 +79,9 @@ def test_a_video_is_opened_drawn_on_saved_and_reset(
     page.locator("#panel[data-ready]").wait_for()
     saved = page.get_by_role("list", name="Saved components")
     expect(saved.get_by_role("listitem")).to_contain_text("left 0–3")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download all").click()
+    assert download.value.suggested_filename == "clip.mp4_components.zip"
     saved.get_by_role("button", name="Reset left").click()
     expect(saved.get_by_role("listitem")).to_have_count(0)
     assert not (folder / "left").exists()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import time
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -213,7 +215,18 @@ def test_a_component_is_saved_listed_and_reset(
     assert (settings.results_path / "hand/left/00001.png").is_file()
     listed = client.get(path).get_json()["components"]
     assert [(each["component"], each["first"], each["last"]) for each in listed] == [("left", 0, 1)]
+    packed = client.get(f"{path}.zip")
+    assert packed.mimetype == "application/zip"
+    assert int(packed.headers["Content-Length"]) == len(packed.data)
+    with zipfile.ZipFile(io.BytesIO(packed.data)) as archive:
+        assert archive.namelist() == [
+            "components.json", "combined/00000.png", "combined/00001.png",
+            "left/00000.png", "left/00001.png",
+        ]  # fmt: skip
+        kept = (settings.results_path / "hand/left/00001.png").read_bytes()
+        assert archive.read("left/00001.png") == kept
     assert client.delete(f"{path}/left").get_json()["components"] == []
+    assert client.get(f"{path}.zip").status_code == 404
     assert not (settings.results_path / "hand/left").exists()
     assert client.delete(f"{path}/left").status_code == 404
 
