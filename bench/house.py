@@ -50,7 +50,10 @@ class House:
         database_url: str = "",
         broker_url: str = "",
         data_dir: Path | None = None,
+        engine: str = synthetic.ENGINE,
     ) -> None:
+        """`engine`: what ENGINE says; of another than the synthetic one workers are as shipped."""
+        self.engine = engine
         self.folder = folder
         self.folder.mkdir(parents=True, exist_ok=True)
         self.settings = Settings(
@@ -71,7 +74,9 @@ class House:
 
         `prefix`: a command that starts the worker's, such as one that enters a namespace.
         """
-        command = [sys.executable, "-m", "bench.synthetic", "worker", "--name", name]
+        ours = self.engine == synthetic.ENGINE
+        program = ["-m", "bench.synthetic"] if ours else ["cli.py"]
+        command = [sys.executable, *program, "worker", "--name", name]
         return self._start(name, [*prefix, *command], env)
 
     def workers(self, *names: str) -> list[Program]:
@@ -119,7 +124,7 @@ class House:
             "DOWNLOADS_PATH": str(settings.downloads_path),
             "DATABASE_URL": settings.database_url,
             "BROKER_URL": settings.broker_url,
-            "ENGINE": synthetic.ENGINE,
+            "ENGINE": self.engine,
             "THREADS": "1",
             synthetic.LOG: str(self.log),
             "PYTHONPATH": str(ROOT),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import Select, bindparam, delete, select, update
 from sqlalchemy.orm import Session
 
 from errors import ConflictError, NotFoundError
@@ -23,8 +24,10 @@ _KEPT = 50  # requests of a session that are over
 _MOST_WAITING = 20  # of one session
 
 
-def ask(session: Session, job_id: str, kind: str, arguments: Mapping[str, Any]) -> int:
-    """Put a request down for a worker; returns its id.
+def ask(
+    session: Session, job_id: str, kind: str, arguments: Mapping[str, Any]
+) -> tuple[int, float]:
+    """Put a request down for a worker; returns its id, and when that was.
 
     Raises ConflictError where no worker is there, or too many requests wait already.
     """
@@ -49,7 +52,7 @@ def ask(session: Session, job_id: str, kind: str, arguments: Mapping[str, Any]) 
     session.add(step)
     session.flush()
     _forget_old(session, job_id)
-    return step.id
+    return step.id, step.created
 
 
 def require_worker(session: Session) -> None:
@@ -58,12 +61,20 @@ def require_worker(session: Session) -> None:
         raise ConflictError("No worker is running: start one with ./start_worker.sh NAME.")
 
 
-def look(session: Session, job_id: str, step_id: int) -> SessionStep:
-    """A request as it stands. Raises NotFoundError."""
-    found = session.get(SessionStep, step_id)
-    if found is None or found.job_id != job_id:
+def look(session: Session, job_id: str, step_id: int) -> tuple[str, dict[str, Any] | None, str]:
+    """State, answer and error of a request. Raises NotFoundError."""
+    found = session.execute(_look(), {"job": job_id, "step": step_id}).one_or_none()
+    if found is None:
         raise NotFoundError(f"There is no request {step_id} in this session (any more).")
-    return found
+    return found[0], found[1], found[2]
+
+
+@cache
+def _look() -> Select[tuple[str, dict[str, Any] | None, str]]:
+    """Put together once: it is asked every few milliseconds while somebody waits."""
+    return select(SessionStep.state, SessionStep.answer, SessionStep.error).where(
+        SessionStep.id == bindparam("step"), SessionStep.job_id == bindparam("job")
+    )
 
 
 def stop(session: Session, job_id: str) -> int:

@@ -41,6 +41,7 @@ THRESHOLD = 0.5  # divergence at which playing stops, unless a person says anoth
 MOST_FRAMES = 200  # in one answer
 PRESENT_SECONDS = 40.0  # who asked for changes within so long is there
 _SEEN_SECONDS = 10.0  # between two notes that somebody is there
+_LINGERS_SECONDS = 3.0  # after a request its worker looks for the next one, unasked
 
 OBJECT_ACTIONS: Mapping[str, Callable[..., Done]] = MappingProxyType(
     {
@@ -263,24 +264,23 @@ class Sessions(SessionRoom):
 
         Raises ConflictError where no worker is there.
         """
-        with self.changing(job_id) as state:
+
+        def asked(state: State) -> dict[str, Any]:
             for frame in (first, last):
                 if frame not in state.head.numbers:
                     state.require_frame(frame)
-            asked: dict[str, Any] = {"from": first, "to": last}
-            if stop_at is not None:
-                asked["stop_at"] = stop_at
-            made = session_steps.ask(state.session, job_id, "step", asked)
-        self._wake()
-        return made
+            limit = {} if stop_at is None else {"stop_at": stop_at}
+            return {"from": first, "to": last, **limit}
+
+        return self._ask(job_id, "step", asked)
 
     def ask_prepare(self, job_id: str, frame: int, learn: bool) -> int:
         """Ask a worker to be ready for steps and clicks on a frame; `learn`: anew."""
-        with self.changing(job_id) as state:
-            asked = {"frame": state.require_frame(frame), "learn": learn}
-            made = session_steps.ask(state.session, job_id, "prepare", asked)
-        self._wake()
-        return made
+        return self._ask(
+            job_id,
+            "prepare",
+            lambda state: {"frame": state.require_frame(frame), "learn": learn},
+        )
 
     def ask_segment(
         self,
@@ -294,7 +294,8 @@ class Sessions(SessionRoom):
 
         `mended`: the object whose mask on the frame is to be mended by them; None for a mask anew.
         """
-        with self.changing(job_id) as state:
+
+        def asked(state: State) -> dict[str, Any]:
             width, height = state.head.width, state.head.height
             for x, y, _ in points:
                 if not (0 <= x <= width and 0 <= y <= height):
@@ -302,7 +303,7 @@ class Sessions(SessionRoom):
                         f"The point ({x:g}, {y:g}) lies outside the frame of {width} x {height} "
                         "pixels: click inside it."
                     )
-            asked = {
+            wanted: dict[str, Any] = {
                 "frame": state.require_frame(frame),
                 "points": [list(point) for point in points],
                 "box": None if box is None else list(box),
@@ -310,16 +311,15 @@ class Sessions(SessionRoom):
             if mended is not None:
                 state.require_object(mended)
                 shown = state.frame(frame).mask_of(mended)
-                asked["start"] = None if shown is None else to_dict(shown.shape)
-            made = session_steps.ask(state.session, job_id, "segment", asked)
-        self._wake()
-        return made
+                wanted["start"] = None if shown is None else to_dict(shown.shape)
+            return wanted
+
+        return self._ask(job_id, "segment", asked)
 
     def step(self, job_id: str, step_id: int) -> tuple[str, dict[str, Any] | None, str]:
         """State, answer and error of a request. Raises NotFoundError."""
         with self._database.read() as session:
-            found = session_steps.look(session, job_id, step_id)
-            return found.state, found.answer, found.error
+            return session_steps.look(session, job_id, step_id)
 
     def stop(self, job_id: str) -> int:
         """End what workers do for a session at the frame at hand; returns how many requests."""
@@ -328,6 +328,14 @@ class Sessions(SessionRoom):
             return session_steps.stop(session, job_id)
 
     # -- inside ----------------------------------------------------------------------------------
+
+    def _ask(self, job_id: str, kind: str, asked: Callable[[State], dict[str, Any]]) -> int:
+        with self.changing(job_id) as state:
+            step, at = session_steps.ask(state.session, job_id, kind, asked(state))
+            served = state.row.served
+        if served is None or not 0 <= at - served < _LINGERS_SECONDS:
+            self._wake()
+        return step
 
     def _change(self, job_id: str, kind: str, do: Callable[[State], Done]) -> Changed:
         with self.changing(job_id) as state:

@@ -78,7 +78,7 @@ class Live:
             return False
         while lease is not None:
             self._do(lease)
-            lease = self._linger()
+            lease = self._linger(lease.doing)
         return True
 
     def claim(self) -> StepLease | None:
@@ -102,12 +102,17 @@ class Live:
                 session, self._holder, self._me.name, self._pace.lease, left_seconds
             )
 
-    def _linger(self) -> StepLease | None:
+    def _linger(self, doing: str) -> StepLease | None:
         until = time.monotonic() + LINGER_SECONDS
+        told = 0.0
         while time.monotonic() < until and not self._stop.is_set():
             lease = self._claim()
             if lease is not None:
                 return lease
+            if time.monotonic() - told > self._pace.heartbeat:
+                told = time.monotonic()
+                with self._turn() as session:
+                    self._seat.report(session, doing=doing)
             self._stop.wait(LOOK_SECONDS)
         return None
 

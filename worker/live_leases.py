@@ -8,9 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, exists, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Double,
+    Select,
+    bindparam,
+    exists,
+    func,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import Session, aliased
 
 from errors import one_line
@@ -51,14 +62,15 @@ class StepLease:
 
 def is_waiting(session: Session, holder: str, left_seconds: float = LEFT_SECONDS) -> bool:
     """Whether `claim` would find something, or a lease ended; reads only."""
-    ended = exists().where(SessionStep.state == LEASED, _has_ended())
-    return bool(session.scalars(select(ended | _next(holder, left_seconds).exists())).one())
+    if not session.scalars(_anything()).one():
+        return False
+    given = {"holder": holder, "left": left_seconds}
+    return bool(session.scalars(_waiting(), given).one())
 
 
 def somebody_waits(session: Session) -> bool:
     """Whether a request has waited for so long that nobody idle will take it; reads only."""
-    waiting = _next("", 0.0).where(SessionStep.created < db_now() - IDLE_SECONDS)
-    return bool(session.scalars(select(waiting.exists())).one())
+    return bool(session.scalars(_ignored(), {"holder": "", "left": 0.0}).one())
 
 
 def claim(
@@ -73,13 +85,7 @@ def claim(
     `holder`: the name of the worker's loop, beginning with that of the worker and "#".
     """
     _return_expired(session)
-    next_one = (
-        _next(holder, left_seconds)
-        .join(LiveSession, LiveSession.job_id == SessionStep.job_id)
-        .order_by(func.coalesce(LiveSession.served, 0.0), SessionStep.id)  # in turn
-        .limit(1)
-    )
-    found = session.scalars(next_one).first()
+    found = session.scalars(_in_turn(), {"holder": holder, "left": left_seconds}).first()
     if found is None:
         return None
     row = session.execute(
@@ -202,18 +208,53 @@ def _gave_up(error: str) -> str:
     )
 
 
-def _next(holder: str, left_seconds: float) -> Any:
-    """Requests that `holder` may take: the first of each session at which nobody is."""
+# Statements are put together once: that takes longer than to ask them.
+
+
+@cache
+def _anything() -> Select[Any]:
+    """Whether there is any request that is not over."""
+    return select(exists().where(SessionStep.state.in_(OPEN)))
+
+
+@cache
+def _waiting() -> Select[Any]:
+    ended = exists().where(SessionStep.state == LEASED, _has_ended())
+    return select(ended | _next().exists())
+
+
+@cache
+def _ignored() -> Select[Any]:
+    waiting = _next().where(SessionStep.created < db_now() - IDLE_SECONDS)
+    return select(waiting.exists())
+
+
+@cache
+def _in_turn() -> Select[Any]:
+    """The next request: of the session that was served longest ago."""
+    return (
+        _next()
+        .join(LiveSession, LiveSession.job_id == SessionStep.job_id)
+        .order_by(func.coalesce(LiveSession.served, 0.0), SessionStep.id)
+        .limit(1)
+    )
+
+
+def _next() -> Select[Any]:
+    """Requests that `holder` may take: the first of each session at which nobody is.
+
+    `left`: seconds for which they are left to whoever served their session last.
+    """
     other, own = aliased(SessionStep), aliased(LiveSession)
     earlier = exists().where(
         other.job_id == SessionStep.job_id, other.id < SessionStep.id, other.state.in_(OPEN)
     )
     theirs = exists().where(
         own.job_id == SessionStep.job_id,
-        own.holder != holder,
+        own.holder != bindparam("holder"),
         own.holder != "",
         own.served > db_now() - KNOWN_SECONDS,
-        SessionStep.created > db_now() - left_seconds,
+        SessionStep.created > db_now() - bindparam("left", type_=Double()),
     )
     return select(SessionStep.id).where(SessionStep.state == QUEUED, ~earlier, ~theirs)
 
