@@ -9,7 +9,7 @@ RUN pip install --require-hashes --requirement requirements/${LOCK}.lock
 FROM node:22-slim AS browser-client
 WORKDIR /npm
 COPY package.json package-lock.json ./
-RUN npm ci --ignore-scripts
+RUN npm ci --ignore-scripts --omit=dev
 
 FROM base
 COPY . .

@@ -20,6 +20,7 @@ export class Stage extends EventTarget {
     this.canvas = document.createElement("canvas");
     this.canvas.className = "stage-canvas";
     this.canvas.setAttribute("role", "img");
+    this.describe("No frame is here yet");
     host.append(this.canvas);
     this.context = this.canvas.getContext("2d");
     this.picture = new OffscreenCanvas(1, 1);
