@@ -1,13 +1,12 @@
 // The page of sequences: opening one, bringing one, and how far their reading is.
 
 import { call, toSignIn } from "./api.js";
+import { refresh } from "./main.js";
 import { note } from "./notes.js";
-import { Refresh } from "./refresh.js";
 
 const LOOK_EVERY = 600; // ms, while something is being read
 const FITTING = /\.(mp4|m4v|mov|mkv|webm|avi|mpe?g|ts|ogv|wmv|zip)$/i;
 
-const refresh = new Refresh(() => {}); // main.js tells of a lost connection
 const list = document.getElementById("sequences");
 const uploads = document.getElementById("uploads");
 const address = (name, rest = "") => `/api/sequences/${encodeURIComponent(name)}${rest}`;
@@ -61,6 +60,20 @@ async function look() {
 }
 setTimeout(look, LOOK_EVERY);
 
+const search = document.getElementById("search");
+let timer = 0;
+search.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(find, 250); });
+search.form.addEventListener("submit", (event) => { event.preventDefault(); find(); });
+
+function find() {
+  const where = new URL(location.href);
+  const text = search.value.trim();
+  if (text) where.searchParams.set("search", text);
+  else where.searchParams.delete("search");
+  history.replaceState(null, "", where);
+  refresh.now();
+}
+
 // -- bringing files ------------------------------------------------------------------------------
 
 const pick = document.getElementById("pick");
@@ -83,11 +96,14 @@ if (pick) {
     take(event.dataTransfer.files);
   });
   addEventListener("beforeunload", (event) => { if (sending) event.preventDefault(); });
-  document.addEventListener("keydown", (event) => {
-    const typing = event.target.matches("input, select, textarea, dialog *");
-    if (event.key === "u" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) pick.click();
-  });
 }
+
+document.addEventListener("keydown", (event) => {
+  const typing = event.target.matches("input, select, textarea, dialog *");
+  if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key === "u") pick?.click();
+  if (event.key === "/") { event.preventDefault(); search.focus(); }
+});
 
 function take(files) {
   for (const file of files) {
