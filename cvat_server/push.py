@@ -234,8 +234,10 @@ class _Trip:
     def _require_unchanged(self, there: OnServer, *, adds: bool) -> None:
         """Make sure that the job is as it was when the result's export was made, if known."""
         pulled = self._memory.pulls.get(head_of(self._export.meta))
-        now = there.without if self._broken_off(there) else there.fingerprint
-        if now in (self._memory.pushed, pulled):
+        now = {there.fingerprint}  # also of half a result, where it was pulled as it was
+        if self._broken_off(there):
+            now.add(there.without)
+        if now & {self._memory.pushed, pulled}:
             return
         if pulled is not None:
             raise _changed(self._target)

@@ -8,6 +8,7 @@ before the first byte is sent; nothing is kept, since a result may have any numb
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import shutil
@@ -34,6 +35,7 @@ _MOST_SECONDS = 3600.0  # of one
 _PATIENCE = 600.0  # seconds that somebody waits for others' downloads
 _SAID_BYTES = 1 << 16  # of what the process says that are looked at
 _INPUT_FAULT = 2  # exit code: its last line on stderr is a sentence for people
+_DISK_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 # It ends with the server that asked for it: then its stdin is closed.
 _PROGRAM = """
 import os, signal, sys, threading
@@ -164,12 +166,16 @@ class Making:
         return False
 
     def take(self) -> Made:
-        """What was made, once. Raises InputError with the sentence where it could not be."""
+        """What was made, once.
+
+        Raises InputError with the sentence where it could not be, OSError where the disk is full.
+        """
         assert self._child is not None
         self._said.seek(0)
         lines = self._said.read(_SAID_BYTES).decode(errors="replace").splitlines()
         code = self._child.returncode
         if code == _INPUT_FAULT and lines:
+            self._require_disk(lines[-1])
             raise InputError(lines[-1])
         if code != 0:
             _log.error("relay export ended with %s: %s", code, one_line(" ".join(lines), 4000))
@@ -213,6 +219,13 @@ class Making:
         except BaseException:
             self._downloads.give_slot()
             raise
+
+    def _require_disk(self, sentence: str) -> None:
+        """Raise OSError where the server's disk took no more: nobody asked for a place on it."""
+        if self._out.name in sentence:
+            for number in _DISK_REFUSES:
+                if os.strerror(number) in sentence:
+                    raise OSError(number, os.strerror(number), str(self._out))
 
     def _pack(self) -> None:
         """Put the parts into one archive, as they are: it is no result itself."""

@@ -100,6 +100,37 @@ def test_half_a_result_is_replaced_by_another_one_of_the_same_export(
     assert Memories(settings).read(JOB).sending is None
 
 
+def test_half_a_result_that_a_person_pulls_can_be_built_on(
+    old, connect, settings, filled
+) -> None:
+    result = result_of(connect, settings, filled)
+    old.dies_at = 2
+    with connect() as server:
+        with pytest.raises(InputError, match="5 of 12"):
+            push(server, result, settings)
+        anew = filled(pull(server, JOB, settings))
+        done = push(server, anew, settings)
+        assert done.sent == done.masks - 9
+        assert Memories(settings).read(JOB).sending is None
+        assert push(server, anew, settings).way is Way.NOTHING
+    assert len(old.jobs[264].shapes) == len(set(pixels(old.jobs[264]))) == done.masks
+
+
+def test_what_somebody_changes_in_half_a_result_that_was_pulled_is_not_passed_over(
+    old, connect, settings, filled
+) -> None:
+    result = result_of(connect, settings, filled)
+    old.dies_at = 2
+    with connect() as server:
+        with pytest.raises(InputError, match="5 of 12"):
+            push(server, result, settings)
+        anew = filled(pull(server, JOB, settings))
+        del old.jobs[264].shapes[-1]  # a mask of ours that a person took away
+        with pytest.raises(ConflictError, match="Somebody has changed job 264"):
+            push(server, anew, settings)
+    assert len(old.jobs[264].shapes) == 8
+
+
 def test_half_a_result_is_not_pulled_by_itself(old, connect, settings, filled) -> None:
     result = result_of(connect, settings, filled)
     troubles: list[str] = []

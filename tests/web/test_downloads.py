@@ -3,8 +3,11 @@ where it cannot be, and nothing is left behind on the server."""
 
 from __future__ import annotations
 
+import ctypes
 import io
 import json
+import os
+import subprocess
 import threading
 import zipfile
 from collections.abc import Callable
@@ -30,6 +33,7 @@ from worker.heartbeat import Identity
 from worker.loop import SpanLoop
 
 PATH = "/api/jobs/264/download"
+_NEWNS = 0x00020000  # CLONE_NEWNS of unshare(2)
 
 
 def work(settings: Settings) -> None:
@@ -184,6 +188,37 @@ def test_files_that_are_gone_or_damaged_are_told_of(done: FlaskClient, settings:
     assert answer.status_code == 409
     assert "upload its export with images again" in answer.get_json()["error"]
     assert done.get(f"{PATH}?format=polygons").status_code == 200  # needs none
+
+
+@pytest.mark.parametrize("query", ["format=polygons", "format=overlay", "format=cvat&shard_mb=1"])
+def test_a_full_disk_is_the_servers_own_trouble(
+    done: FlaskClient, app: Flask, settings: Settings, query: str
+) -> None:
+    folder = settings.data_dir / "tmp"
+    folder.mkdir(exist_ok=True)
+    answers: list[tuple[int, str, list[Path]]] = []
+    troubles: list[str] = []
+
+    def ask() -> None:  # in a thread: what it mounts, only it and its processes see
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.unshare(_NEWNS) != 0:
+            troubles.append(os.strerror(ctypes.get_errno()))
+            return
+        subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+        small = ["mount", "-t", "tmpfs", "-o", "size=4k", "relay-downloads", str(folder)]
+        subprocess.run(small, check=True)
+        (folder / "ballast").write_bytes(bytes(4096))
+        answer = app.test_client().get(f"{PATH}?{query}")
+        answers.append((answer.status_code, answer.get_json()["error"], left(settings)))
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    asking.join()
+    if troubles:
+        pytest.skip(f"mounting is not allowed here ({troubles[0]})")
+    sentence = "The server's disk is full: make room in DATA_DIR, then go on (or send it again)."
+    assert answers == [(507, sentence, [folder / "ballast"])]
+    assert done.get(f"{PATH}?{query}").status_code == 200
 
 
 def test_a_look_makes_nothing_and_a_foreign_page_gets_nothing(
