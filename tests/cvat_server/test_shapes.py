@@ -100,9 +100,7 @@ def test_half_a_result_is_replaced_by_another_one_of_the_same_export(
     assert Memories(settings).read(JOB).sending is None
 
 
-def test_half_a_result_that_a_person_pulls_can_be_built_on(
-    old, connect, settings, filled
-) -> None:
+def test_half_a_result_that_a_person_pulls_can_be_built_on(old, connect, settings, filled) -> None:
     result = result_of(connect, settings, filled)
     old.dies_at = 2
     with connect() as server:
