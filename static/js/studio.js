@@ -62,8 +62,13 @@ async function begin(panel) {
     return [from, to];
   }
 
+  function requireWorker() {
+    if (!session.worker) throw new Error("No worker is running: start one with ./start_worker.sh NAME.");
+  }
+
   async function prepare() {
     const { frame } = view;
+    requireWorker();
     tell("Preparing…");
     const { id } = await session.send("prepare", { frame });
     await session.end(id, ({ waiting, share }) => tell(waiting ? "Waits for the worker…" : share ? `Preparing, ${Math.round(100 * share)} %…` : "Preparing…"));
@@ -73,6 +78,8 @@ async function begin(panel) {
   // Both ways are asked for at once, so that they go on when this page is closed.
   async function track() {
     const [from, to] = range();
+    requireWorker();
+    if (session.keys.next(sequence.first - sequence.step, 1) === null) throw new Error("Nothing is drawn yet: add an object and draw it on this frame, then submit.");
     const start = Math.min(to, Math.max(from, view.frame));
     const ways = [[start, to], [start, from]].filter(([one, other]) => one !== other);
     const ids = [];
@@ -117,7 +124,7 @@ async function begin(panel) {
 
   async function save() {
     const [from, to] = range();
-    const object = panel.object;
+    const { object } = panel;
     if (!object) throw new Error("There is no object yet: add one, click on it, and save it then.");
     const component = form.elements.component.value.trim();
     tell(`Saving ${component}…`);
