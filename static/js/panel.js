@@ -22,7 +22,7 @@ const { job } = root.dataset;
 const path = `/api/jobs/${encodeURIComponent(job)}`;
 const edits = "edits" in root.dataset;
 const complain = (text) => note(text, { bad: true });
-const say = (text) => { if (said.textContent !== text) said.textContent = text; };
+const say = (text) => { if (said.textContent !== text) said.textContent = said.title = text; };
 
 // What other parts build on: `frame`, `object`, `session`, `view`, `steps`, `refresh()`, `say`,
 // `complain`. Resolves once the first frame is shown.

@@ -46,7 +46,9 @@ export class Bars {
     const { session, view, tools, steps } = this;
     if (document.activeElement !== this.field) this.field.value = view.frame;
     const kind = view.kind();
-    this.kindPart.textContent = kind[0].toUpperCase() + kind.slice(1);
+    const outdated = kind.startsWith("computed before");
+    this.kindPart.textContent = outdated ? "Outdated" : kind[0].toUpperCase() + kind.slice(1);
+    this.kindPart.title = outdated ? "Computed before the last correction; Forward computes it anew" : "";
     this.kindPart.dataset.kind = kind;
     this.peoplePart.textContent = peopleText(session.people ?? []);
     for (const button of this.buttons("undo")) button.disabled = !session.canUndo && !tools.asks;

@@ -64,8 +64,10 @@ export class Session extends EventTarget {
       else if (seen && !this.busy) { await this.read(); if (this.last?.id !== id) return null; break; }
       await new Promise((resolve) => this.addEventListener("state", resolve, { once: true }));
     }
-    if (this.last.state === "failed") throw new Error(this.last.error);
-    return this.last;
+    const { last } = this;
+    if (last.state === "failed") throw new Error(last.error);
+    await this.read(); // all that it computed is known from here on
+    return last;
   }
 
   #take(news) {

@@ -1,5 +1,6 @@
 // What the panel says of frames, people and engines.
 
+const NAMELESS = "local";
 const WHY = {
   unsure: "the engine is unsure of it",
   strayed: "it was followed for long with doubts",
@@ -22,11 +23,15 @@ export function scoreText(name, { score, why, reason }) {
   return `${name} has drifted (${score.toFixed(2)})${because ? `: ${because}` : ""}`;
 }
 
-// ["anna"] -> "anna is here too".
+// ["anna"] -> "anna is here too". Who came in without a key has no name: "local".
 export function peopleText(people) {
-  if (!people.length) return "";
-  if (people.length === 1) return `${people[0]} is here too`;
-  return `${people.slice(0, -1).join(", ")} and ${people.at(-1)} are here too`;
+  const named = [...new Set(people)].filter((name) => name !== NAMELESS);
+  const others = people.filter((name) => name === NAMELESS).length;
+  const all = [...named, ...(others ? [others === 1 ? "somebody" : `${others} others`] : [])];
+  if (!all.length) return "";
+  const words = all.length === 1 ? all[0] : `${all.slice(0, -1).join(", ")} and ${all.at(-1)}`;
+  const are = all.length > 1 || others > 1 ? "are" : "is";
+  return `${words === "somebody" ? "Somebody" : words} ${are} here too`;
 }
 
 export function busyText(busy) {

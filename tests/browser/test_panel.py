@@ -359,8 +359,10 @@ def test_objects_are_added_drawn_and_given_names(site: Site, enter: Open) -> Non
     assert abs(int(site.mask(job, 0, number).sum()) - 40 * 30) < 120
 
 
-@pytest.mark.parametrize(("width", "height"), [(1280, 720), (820, 1180), (360, 740)])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("width", "height", "scheme"),
+    [(1280, 720, "light"), (820, 1180, "dark"), (360, 740, "dark")],
+)
 def test_it_fits_every_window(
     site: Site, enter: Open, width: int, height: int, scheme: str
 ) -> None:
