@@ -77,7 +77,7 @@ class _Frame:
 
 def _cut(result: Export, most: int, folder: Path) -> Iterator[Part]:
     """Write one part after the other, as 1.zip and so on."""
-    note = unpack_note(result.comment)
+    note = unpack_note(result.comment) or {}
     frames = _Peeked(_frames(result))
     if frames.ahead is None:
         raise InputError(
@@ -86,7 +86,7 @@ def _cut(result: Export, most: int, folder: Path) -> Iterator[Part]:
     number = 0
     while frames.ahead is not None:
         number += 1
-        comment = b"" if note is None else pack_note(note | {PART: number})
+        comment = pack_note(note | {PART: number})
         writer = _Writer(result, frames, most, whole=number == 1)
         path = folder / f"{number}.zip"
         with replacing(path) as file:

@@ -374,3 +374,17 @@ def test_a_part_is_no_result_but_all_parts_one_after_the_other_are(
             )
         assert push(server, result, settings).way is Way.NOTHING
     assert len(cvat.jobs[264].shapes) == 16
+
+
+def test_a_part_of_an_export_that_is_no_result_does_not_replace_the_rest(
+    cvat, connect, settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cvat_io.shards._MEGABYTE", 1_000)
+    with open_export(pulled(connect, settings), settings.limits) as opened:
+        assert not opened.comment
+        parts = write_parts(tmp_path / "parts", opened, 1)
+    assert len(parts) == 2
+    with connect() as server, pytest.raises(InputError, match="is part 1 of a result"):
+        push(server, parts[0].path, settings)
+    assert cvat.imports == []
+    assert len(cvat.jobs[264].shapes) == 4
