@@ -14,6 +14,7 @@ import contextlib
 import http.client
 import io
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -31,11 +32,16 @@ from bench.clips import find_clip, write_footage
 from bench.cost import Drift
 from bench.house import House
 from bench.machine import machine
-from bench.processes import wait_for
+from bench.processes import descendants, wait_for
 from bench.services import Postgres, RabbitMQ
+from config import Limits
 from cvat_io.build import write_export
 from cvat_io.masks import encode_labels
 from cvat_io.model import Label, MaskShape
+from cvat_io.reader import open_export
+from tracker import engines
+from tracker.frames import ZipFrames
+from worker.seeds import paint_alone, read_seeds
 
 FIRST_SECONDS = 1.0  # from opening to the first step, on a warm worker
 OVERHEAD_MS = 60.0  # of a step beside the engine's own time, 95 of 100
@@ -77,6 +83,9 @@ class Figures:
     overheads: list[float] = field(default_factory=list)
     models: list[float] = field(default_factory=list)
     played: float = 0.0  # frames a second
+    server: float = 0.0  # processor seconds of the server for a single step
+    worker: float = 0.0  # the same of the worker, with the engine's
+    engine: float = 0.0  # the same of the engine alone, in this process
     clicks: list[float] = field(default_factory=list)
     edits: list[float] = field(default_factory=list)
 
@@ -105,17 +114,20 @@ def main() -> int:
         export = folder / f"{_JOB}.zip"
         size = _write(export, options.clip, options.size, options.steps + 42)
         house.jobs.start_broker()
-        house.workers("one")
-        _, port = house.server()
+        (worker,) = house.workers("one")
+        server, port = house.server()
         house.receive(export)
         _warm(house, port, export)
-        found = _measure(Client(port), options.steps, options.engine)
+        processes = [[one.pid, *descendants(one.pid)] for one in (server, worker)]
+        found = _measure(Client(port), options.steps, options.engine, processes)
+        found.engine = _alone(export, options.engine, options.steps)
     _print(found, options, size)
     overhead = _percentile(found.overheads, 95)
     return int(found.first > FIRST_SECONDS or overhead > OVERHEAD_MS / 1000)
 
 
-def _measure(client: Client, steps: int, engine: str) -> Figures:
+def _measure(client: Client, steps: int, engine: str, processes: Sequence[list[int]]) -> Figures:
+    """`processes`: those of the server, and those of the worker."""
     found = Figures()
     if engine != "flow":
         client.session("/engine", {"engine": engine})
@@ -124,6 +136,7 @@ def _measure(client: Client, steps: int, engine: str) -> Figures:
     client.session("")
     client.session("/step", {"from": 0, "to": 1, "wait": True})
     found.first = time.perf_counter() - began
+    before = [_processor(pids) for pids in processes]
     for frame in range(1, steps + 1):
         time.sleep(_PAUSE)
         began = time.perf_counter()
@@ -131,6 +144,8 @@ def _measure(client: Client, steps: int, engine: str) -> Figures:
         took = time.perf_counter() - began
         found.models.append(answer["seconds"]["model"])
         found.overheads.append(took - answer["seconds"]["model"])
+    after = [_processor(pids) for pids in processes]
+    found.server, found.worker = ((b - a) / steps for a, b in zip(before, after, strict=True))
     first, last = steps + 1, steps + 41
     began = time.perf_counter()
     asked = client.session("/step", {"from": first, "to": last})["id"]
@@ -209,6 +224,35 @@ def _png(image: NDArray[np.uint8]) -> bytes:
     return file.getvalue()
 
 
+def _alone(path: Path, engine: str, steps: int) -> float:
+    """Processor seconds of one step of the engine, on the same frames."""
+    if engine != "flow":
+        return 0.0
+    shapes = read_seeds(path, Limits(), [0], frozenset())[0]
+    with open_export(path, Limits()) as export:
+        members = list(export.images.values())[: steps + 1]
+    with ZipFrames(path, members) as frames:
+        labels = paint_alone(0, shapes, frames.height, frames.width)
+        propagator = engines.make(engine)
+        propagator.start(frames.read(0), labels)
+        took = 0.0
+        for index in range(1, steps + 1):
+            image = frames.read(index)
+            began = time.process_time()
+            propagator.step(image)
+            took += time.process_time() - began
+    return took / steps
+
+
+def _processor(pids: Sequence[int]) -> float:
+    """Processor seconds of some processes so far (Linux)."""
+    ticks = 0
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def _percentile(values: Sequence[float], share: int) -> float:
     return float(np.percentile(np.array(values), share))
 
@@ -235,6 +279,11 @@ def _print(found: Figures, options: argparse.Namespace, size: tuple[int, int]) -
     for name, middle, most in rows:
         print(f"{name:<42}{middle:>12.0f}{(f'{most:.0f}' if most else ''):>14}")
     print(f"frames a second without a pause: {found.played:.1f}")
+    server, worker, engine = (1000 * s for s in (found.server, found.worker, found.engine))
+    print(
+        f"processor ms of a step: server {server:.0f}, worker {worker:.0f}, of which the engine "
+        f"takes {engine:.0f} (measured alone)"
+    )
 
 
 if __name__ == "__main__":
