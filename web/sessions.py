@@ -251,14 +251,15 @@ def reset(job_id: str) -> Response:
 def _wait(job_id: str, step_id: int) -> dict[str, Any]:
     """Wait for a request's first answer; {} where none came in time. Raises ConflictError."""
     context = here()
-    until = time.monotonic() + MOST_WAIT
-    while time.monotonic() < until:
+    began = time.monotonic()
+    while (waited := time.monotonic() - began) < MOST_WAIT:
         state, answer, error = context.call(context.jobs.sessions.step, job_id, step_id)
         if error:
             raise ConflictError(error)
         if answer is not None or state not in OPEN:
             return answer or {}
-        time.sleep(ANSWER_SECONDS)
+        # Who has waited for long is looked after less often: that costs them a twentieth at most.
+        time.sleep(min(max(waited / 20, ANSWER_SECONDS), LOOK_SECONDS))
     return {}
 
 
