@@ -33,25 +33,26 @@ from jobs.views import RunOptions, RunState, SpanState
 WIDTH, HEIGHT = 1920, 1080
 KEYS_EVERY = 500
 _PICTURES = 20  # that differ; they come again and again
-_KINDS = 4000 // 20  # different masks of each object
+_KINDS = 200  # different masks of each object
 _QUIET = {"synchronize_session": False}
 
 
 def make_long_job(jobs: Jobs, folder: Path, job_id: str, *, frames: int, objects: int) -> None:
     """Make job `job_id` with pictures and a published result; `folder` is used on the way."""
     labels = (Label("car", "#3d9be0", "mask"), Label("person", "#35b779", "mask"))
-    masks = list(itertools.islice(blobs(_KINDS * objects), _KINDS * objects))
+    kinds = min(_KINDS, frames)
+    masks = list(itertools.islice(blobs(kinds * objects), kinds * objects))
     keys = range(0, frames, KEYS_EVERY)
 
     def shape(frame: int, k: int, source: str) -> MaskShape:
-        mask = masks[(frame % _KINDS) * objects + k]
+        mask = masks[(frame % kinds) * objects + k]
         return MaskShape(frame=frame, label=labels[k % 2].name, mask=mask, source=source)
 
     path = folder / f"{job_id}.zip"
-    pictures = [_picture(number) for number in range(_PICTURES)]
+    pictures = [_picture(number) for number in range(min(_PICTURES, frames))]
     write_export(
         path,
-        frames=((frame, pictures[frame % _PICTURES]) for frame in range(frames)),
+        frames=((frame, pictures[frame % len(pictures)]) for frame in range(frames)),
         width=WIDTH,
         height=HEIGHT,
         labels=labels,
