@@ -62,13 +62,14 @@ async function begin(panel) {
     return [from, to];
   }
 
-  function requireWorker() {
+  async function requireWorker() {
+    await session.read(); // a worker may just have come, and what was drawn is heard of later
     if (!session.worker) throw new Error("No worker is running: start one with ./start_worker.sh NAME.");
   }
 
   async function prepare() {
     const { frame } = view;
-    requireWorker();
+    await requireWorker();
     tell("Preparing…");
     const { id } = await session.send("prepare", { frame });
     await session.end(id, ({ waiting, share }) => tell(waiting ? "Waits for the worker…" : share ? `Preparing, ${Math.round(100 * share)} %…` : "Preparing…"));
@@ -78,7 +79,7 @@ async function begin(panel) {
   // Both ways are asked for at once, so that they go on when this page is closed.
   async function track() {
     const [from, to] = range();
-    requireWorker();
+    await requireWorker();
     if (session.keys.next(sequence.first - sequence.step, 1) === null) throw new Error("Nothing is drawn yet: add an object and draw it on this frame, then submit.");
     const start = Math.min(to, Math.max(from, view.frame));
     const ways = [[start, to], [start, from]].filter(([one, other]) => one !== other);
