@@ -211,9 +211,7 @@ def install_words(app: Flask) -> None:
         share=words.share,
         can=offered,
     )
-    app.jinja_env.globals.update(
-        segments=segments, downloads=DOWNLOADS, view_functions=app.view_functions
-    )
+    app.jinja_env.globals.update(segments=segments, downloads=DOWNLOADS)
 
 
 def segments(run: RunView) -> tuple[Segment, ...]:

@@ -252,7 +252,7 @@ def test_without_the_live_client_the_page_asks_by_itself(
 def test_the_page_can_be_read_without_javascript(open_page: Open) -> None:
     page = open_page(java_script_enabled=False)
     expect(page.locator("#job-259")).to_contain_text("135 / 176")
-    expect(page.locator("main button:visible, .selection:visible")).to_have_count(0)
+    expect(page.locator(".board button:visible, .selection:visible")).to_have_count(0)
     page.locator("#label").select_option("bicycle")
     page.get_by_role("button", name="Show").click()
     expect(page.locator(".card")).to_have_count(1)

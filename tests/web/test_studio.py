@@ -67,6 +67,17 @@ def test_a_folder_is_listed_opened_and_then_a_job(client: FlaskClient, root: Pat
     assert client.get("/api/sequences?search=foot").get_json()["sequences"] == []
 
 
+def test_the_dashboard_leads_to_the_panel_before_anything_is_drawn(
+    client: FlaskClient, root: Path
+) -> None:
+    make_folder(root / "hand", 4)
+    opened(client, "hand")
+    card = client.get("/").text.partition('id="job-_hand"')[2].partition("</li>\n")[0]
+    assert 'href="/jobs/_hand/panel">Open in the studio' in card
+    assert 'data-can="delete"' in card
+    assert 'data-action="start"' not in card
+
+
 def test_a_video_and_a_zip_are_uploaded(client: FlaskClient, tmp_path: Path) -> None:
     video = make_video(tmp_path / "clip.mp4", 5).read_bytes()
     answer = client.post("/api/sequences?name=clip.mp4", data=video)
