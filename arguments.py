@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+from arguments_of_runs import add_run_options, whole
 from config import MOST_THREADS
 from cvat_io.forms import MOST_MEGABYTES, MOST_TOLERANCE, TOLERANCE, Form
 from errors import InputError, one_line
-from jobs.views import MOST_CLEANED, MOST_MEMORY, MOST_SEED, MemoryKeeps, Priority, Prompts, Role
+from jobs.views import Priority, Role
 
 MOST_SECONDS = 86_400
 MOST_LINES = 1_000_000  # of the audit, at once
@@ -50,7 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     track.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default: auto)")
     _add_threads(track)
-    _add_run_options(track)
+    add_run_options(track)
 
     check = verbs.add_parser(
         "check",
@@ -82,7 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="REPORT.json",
         help="of an earlier run, whose speed tells how long this one takes",
     )
-    _add_run_options(check)
+    add_run_options(check)
 
     serve = verbs.add_parser("serve", help="start the web dashboard and API")
     serve.add_argument("--host", help="address to listen on (default: HOST, else 127.0.0.1)")
@@ -129,7 +129,7 @@ def build_parser() -> argparse.ArgumentParser:
         default=Priority.NORMAL,
         help="which run is served first when workers are scarce (default: normal)",
     )
-    _add_run_options(submit)
+    add_run_options(submit)
 
     for verb, text in (
         ("cancel", "stop a job's run at the frame at hand; finished frames are kept"),
@@ -175,7 +175,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     export.add_argument(
         "--shard-mb",
-        type=_whole(MOST_MEGABYTES, least=1),
+        type=whole(MOST_MEGABYTES, least=1),
         metavar="N",
         help="cvat: parts of at most N MB of annotations, each a whole archive",
     )
@@ -216,7 +216,7 @@ def build_parser() -> argparse.ArgumentParser:
     audit = verbs.add_parser("audit", help="print who did what, oldest first")
     audit.add_argument(
         "--last",
-        type=_whole(MOST_LINES),
+        type=whole(MOST_LINES),
         default=50,
         metavar="N",
         help="only the latest N actions (default: 50)",
@@ -255,7 +255,7 @@ def _add_cvat(verbs: argparse._SubParsersAction[UsageParser]) -> None:
     )
     pull.add_argument(
         "--every",
-        type=_whole(MOST_SECONDS, least=1),
+        type=whole(MOST_SECONDS, least=1),
         default=60,
         metavar="SECONDS",
         help="with --watch: how often to look (default: 60)",
@@ -297,125 +297,10 @@ def _add_archives(parser: argparse.ArgumentParser) -> None:
 def _add_threads(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads",
-        type=_whole(MOST_THREADS),
+        type=whole(MOST_THREADS),
         metavar="N",
         help="CPU threads to keep busy, 0 for all cores (default: THREADS, else 0)",
     )
-
-
-def _add_run_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--engine", default="", help="see `relay models` (default: ENGINE, else auto)"
-    )
-    parser.add_argument(
-        "--mode",
-        choices=("initial", "resegment"),
-        default="initial",
-        help="initial: every annotated frame is a key frame, fill all others; "
-        "resegment: recompute only what corrected frames touch (default: initial)",
-    )
-    parser.add_argument(
-        "--frames",
-        default="",
-        metavar='"12,40-60"',
-        help="initial: fill only these frames; "
-        "resegment: frames that you corrected, besides those that differ from the previous result",
-    )
-    parser.add_argument(
-        "--direction",
-        choices=("both", "forward"),
-        default="both",
-        help="both: passes from both key frames of a gap are fused, and frames before the first "
-        "key frame are filled too (default: both)",
-    )
-    parser.add_argument(
-        "--keyframes",
-        choices=("complete", "partial"),
-        default="complete",
-        help="complete: an object that a key frame lacks is gone from there until it is drawn "
-        "again; partial: it goes on through (default: complete)",
-    )
-    parser.add_argument(
-        "--prompts",
-        choices=tuple(str(kind) for kind in Prompts),
-        default=Prompts.OFF,
-        metavar="KIND",
-        help="off, polygons, boxes, or both as boxes,polygons: turn rectangles or polygons that "
-        "you drew into masks, where no mask is drawn; their frames are then key frames (default: "
-        "off)",
-    )
-    parser.add_argument(
-        "--segmenter",
-        default="builtin",
-        metavar="NAME",
-        help="what finds the object in a rectangle, see `relay models` (default: builtin)",
-    )
-    parser.add_argument(
-        "--refine",
-        action="store_true",
-        help="look again at doubtful frames between two key frames with the segmenter, which must "
-        "be one with published weights",
-    )
-    parser.add_argument(
-        "--stop-at-divergence",
-        type=_share,
-        default=0.0,
-        metavar="X",
-        help="0 to 1: leave an object out from the first frame on whose divergence (expected 1 - "
-        "IoU) reaches X, up to the next key frame (default: 0, never)",
-    )
-    for option, what in (
-        ("--min-speck", "remove pieces of masks with fewer than N pixels"),
-        ("--min-hole", "fill holes of masks with fewer than N pixels"),
-    ):
-        parser.add_argument(
-            option,
-            type=_whole(MOST_CLEANED),
-            default=0,
-            metavar="N",
-            help=f"{what}; masks that you drew stay as they are (default: 0, none)",
-        )
-    parser.add_argument(
-        "--memory-frames",
-        type=_whole(MOST_MEMORY),
-        default=0,
-        metavar="N",
-        help="deaot engines: frames to remember for long at most, for each ten objects (default: "
-        "0, as the engine is made: 8)",
-    )
-    parser.add_argument(
-        "--memory-gap",
-        type=_whole(MOST_MEMORY),
-        default=0,
-        metavar="N",
-        help="deaot engines: remember every N-th frame for long (default: 0, as it is made)",
-    )
-    parser.add_argument(
-        "--memory-keeps",
-        choices=tuple(str(kind) for kind in MemoryKeeps),
-        default=MemoryKeeps.KEY_FRAMES,
-        help="deaot engines: which frames stay when the memory is full (default: key-frames)",
-    )
-    parser.add_argument(
-        "--seed",
-        type=_whole(MOST_SEED),
-        default=0,
-        metavar="N",
-        help="of the random numbers that an engine draws while it learns (default: 0)",
-    )
-
-
-def _share(text: str) -> float:
-    """A number from 0 to 1."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(
-            f"{one_line(text, 40)!r} cannot be used: give a number from 0 to 1"
-        )
-    return value
 
 
 def _pixels(text: str) -> float:
@@ -429,18 +314,3 @@ def _pixels(text: str) -> float:
             f"{one_line(text, 40)!r} cannot be used: give a number from 0 to {MOST_TOLERANCE:g}"
         )
     return value
-
-
-def _whole(most: int, least: int = 0) -> Callable[[str], int]:
-    def read(raw: str) -> int:
-        try:
-            number = int(raw)
-        except ValueError:
-            number = -1
-        if not least <= number <= most:
-            raise argparse.ArgumentTypeError(
-                f"{one_line(raw, 40)!r} cannot be used: give a whole number from {least} to {most}"
-            )
-        return number
-
-    return read

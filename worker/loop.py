@@ -7,7 +7,6 @@ next frame; what was computed stays in the span's file for whoever goes on.
 
 from __future__ import annotations
 
-import errno
 import logging
 import threading
 import time
@@ -20,7 +19,6 @@ from sqlalchemy.orm import Session
 import logs
 from config import Settings
 from errors import InputError, one_line
-from jobs import room
 from jobs.db import AWAY, Database
 from jobs.files import JobFiles
 from tracker.segmenters.protocol import Segmenter
@@ -29,6 +27,7 @@ from worker.assemble import assemble
 from worker.compute import compute_span
 from worker.derive import derive
 from worker.heartbeat import Heartbeat, Identity, Pace
+from worker.hindrance import FAULTS, Hindrance
 from worker.learning import learn_objects, read_earlier, write_learned
 from worker.leases import Lease
 from worker.live import Live
@@ -41,9 +40,6 @@ from worker.ready import Readiness
 from worker.seeds import RecentSeeds
 
 _EAGER = 4  # how much more often an idle worker looks while others are at work
-_LONGEST_PAUSE = 30.0  # seconds between two tries where attempt after attempt meets a full disk
-_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # may pass, wherever else there is room
-_FAULTS = {errno.EIO, errno.ESTALE}  # of a disk or a share; one file may have them for ever
 _JUMP_SECONDS = 1.0  # clocks that part by more between two looks were set, not slewed
 _log = logging.getLogger(__name__)
 
@@ -82,16 +78,14 @@ class SpanLoop:
         self._ready = Readiness(database, settings, identity.device)
         self._busy = False  # whether others were at work at the last look
         self._said: tuple[str, float] | None = None  # the trouble that was told last, and when
-        self._trouble = ""  # why this worker waits
-        self._setbacks = 0  # attempts in a row that met a full or failing disk
-        self._rest_until = 0.0  # by the monotonic clock
+        self._hindrance = Hindrance(settings.data_dir, identity.name, self._pace.tick)
         self._doubt_until = 0.0  # by the monotonic clock: until then no lease is taken as expired
         self._clocks: float | None = None  # the database's clock less ours, at the last look
 
     def run(self) -> None:
         """Work until `stop` is set."""
         while not self.stop.is_set():
-            if self._must_wait():
+            if self._hindrance.holds():
                 self._try(self._report_idle)
                 self.stop.wait(self._pace.tick)
             elif not self._try(self.step):
@@ -129,29 +123,6 @@ class SpanLoop:
             return False
         self._work_on(lease)
         return True
-
-    def _must_wait(self) -> bool:
-        """Whether this worker cannot work just now; what hinders it is shown to people."""
-        hindered = self._what_hinders(probe=self._setbacks > 0)
-        if hindered:
-            sentence = f"waits: {hindered}; make room or mend it, and the work goes on by itself"
-            if not self._trouble:
-                _log.warning("%s %s.", self._me.name, sentence)
-            self._trouble = sentence
-            return True
-        if time.monotonic() < self._rest_until:
-            return True
-        if self._trouble:
-            _log.info("%s goes on.", self._me.name)
-            self._trouble = ""
-        return False
-
-    def _what_hinders(self, *, probe: bool) -> str:
-        folder = self._settings.data_dir
-        # Who asks thoroughly has claimed a span, so that there are jobs.
-        if probe and not self._files.job("any").parent.is_dir():
-            return f"DATA_DIR {folder} holds no jobs: is the share mounted?"
-        return room.trouble(folder, probe=probe)
 
     def _compare_clocks(self, now: float) -> None:
         """Doubt for one lease's time that leases expired, where the database's clock was set.
@@ -204,12 +175,12 @@ class SpanLoop:
                     self._write_result(lease, beat)
                 else:
                     self._compute(lease, beat)
-                self._setbacks = 0
+                self._hindrance.passed()
             except InputError as exc:
                 sentence, cause = str(exc), exc.__cause__
-                if isinstance(cause, OSError) and self._is_hindered(cause):
+                if isinstance(cause, OSError) and self._hindrance.met(cause):
                     self._hand_back(lease, beat, beat.frames_done)
-                elif isinstance(cause, OSError) and cause.errno in _FAULTS:
+                elif isinstance(cause, OSError) and cause.errno in FAULTS:
                     self._fail(lease, beat, exc)
                 else:
                     self._record(beat, lambda session: leases.refuse(session, lease, sentence))
@@ -217,7 +188,7 @@ class SpanLoop:
                 _log.warning("%s: the database is away (%s).", lease.doing, one_line(str(exc.orig)))
                 self._hand_back(lease, beat, beat.frames_done)
             except Exception as exc:  # noqa: BLE001 - the boundary: one bad span stops no worker
-                if isinstance(exc, OSError) and self._is_hindered(exc):
+                if isinstance(exc, OSError) and self._hindrance.met(exc):
                     self._hand_back(lease, beat, beat.frames_done)
                 else:
                     self._fail(lease, beat, exc)
@@ -225,19 +196,6 @@ class SpanLoop:
         self._taken = beat.taken
         if beat.database_was_away:
             self._doubt_leases()
-
-    def _is_hindered(self, error: OSError) -> bool:
-        """Whether `error` says of the disk, not of the span, that it cannot go on."""
-        hindered = self._what_hinders(probe=True)
-        if not hindered and error.errno not in _DISK:
-            return False
-        reason = hindered or f"{error.strerror}, {error.filename or 'while writing'}"
-        self._trouble = f"waits: {reason}; make room or mend it, and the work goes on by itself"
-        self._setbacks += 1
-        pause = min(_LONGEST_PAUSE, self._pace.tick * 2**self._setbacks)
-        self._rest_until = time.monotonic() + pause
-        _log.warning("%s %s.", self._me.name, self._trouble)
-        return True
 
     def _hand_back(self, lease: Lease, beat: Heartbeat, frames_done: int) -> None:
         self._record(beat, lambda session: leases.hand_back(session, lease, frames_done))
@@ -415,12 +373,12 @@ class SpanLoop:
 
     def _report_idle(self) -> bool:
         """Say that this worker waits, and for what; what was said a moment ago is not repeated."""
-        saying = self._trouble, time.monotonic()
+        saying = self._hindrance.sentence, time.monotonic()
         before = self._said or (None, 0.0)
         if before[0] == saying[0] and saying[1] - before[1] < self._pace.tick:
             return True
         with self._turn() as session:
-            self._seat.report(session, doing="", trouble=self._trouble)
+            self._seat.report(session, doing="", trouble=self._hindrance.sentence)
         self._said = saying
         return True
 
