@@ -69,6 +69,11 @@ def find_changes(
     as in an initial run every frame that has some is a key frame, and an empty one says nothing.
     """
     with open_export(annotations, limits) as export:
+        if part := part_of(export.comment):
+            raise InputError(
+                f"{annotations.name} is part {part} of a result, and what the others hold would be "
+                "taken for deleted: bring all parts into CVAT and export the job there."
+            )
         meta, now = export.meta, read_sheet(export, ignore_labels)
     if previous is None:
         return _by_source(now, typed, reuse_previous)

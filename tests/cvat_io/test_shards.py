@@ -121,6 +121,15 @@ def test_a_part_is_refused_in_the_place_of_the_result(large: Path, tmp_path: Pat
             settings=Settings(ignore_labels=frozenset({"HUD"})),
             previous=parts[1].path,
         )
+    with pytest.raises(InputError, match=r"264_result_part1of.* is part 1 of a result"):
+        track(
+            parts[0].path,
+            tmp_path / "r.zip",
+            options=RunOptions(engine="flow", mode=Mode.RESEGMENT),
+            settings=Settings(ignore_labels=frozenset({"HUD"})),
+            previous=large / "264_result.zip",
+            images=large / "e.zip",
+        )
 
 
 def test_the_command_lists_the_parts_and_fills_a_new_folder_only(
