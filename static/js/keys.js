@@ -67,7 +67,7 @@ function list(groups) {
     section.append(make("h3", group.title), terms);
     columns.append(section);
   }
-  const close = Object.assign(make("button", "Close"), { className: "primary", autofocus: true });
+  const close = Object.assign(make("button", "Close"), { className: "primary" });
   const buttons = Object.assign(make("div"), { className: "buttons" });
   buttons.append(close);
   form.append(title, columns, buttons);
