@@ -10,7 +10,8 @@ from arguments_of_runs import add_run_options, whole
 from config import MOST_THREADS
 from cvat_io.forms import MOST_MEGABYTES, MOST_TOLERANCE, TOLERANCE, Form
 from errors import InputError, one_line
-from jobs.views import Priority, Role
+from jobs.options import Priority
+from jobs.views import Role
 
 MOST_SECONDS = 86_400
 MOST_LINES = 1_000_000  # of the audit, at once

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 
 from errors import one_line
-from jobs.views import MOST_CLEANED, MOST_MEMORY, MOST_SEED, MemoryKeeps, Prompts
+from jobs.options import MOST_CLEANED, MOST_MEMORY, MOST_SEED, MemoryKeeps, Prompts
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:

@@ -43,8 +43,9 @@ from console import (
 from errors import InputError, one_line
 
 if TYPE_CHECKING:
+    from jobs.options import RunOptions
     from jobs.service import Jobs
-    from jobs.views import JobView, RunOptions
+    from jobs.views import JobView
 
 DONE, OUR_FAULT, INPUT_FAULT, INTERRUPTED = 0, 1, 2, 130
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -178,9 +179,9 @@ def _worker(options: argparse.Namespace, settings: Settings) -> int:
 
 @by_a_person
 def _submit(options: argparse.Namespace, settings: Settings) -> int:
+    from jobs.options import Priority
     from jobs.plan import require_fit
     from jobs.service import Jobs
-    from jobs.views import Priority
 
     chosen = replace(
         run_options(options, settings),

@@ -10,7 +10,7 @@ from config import Settings
 from errors import InputError
 
 if TYPE_CHECKING:
-    from jobs.views import RunOptions
+    from jobs.options import RunOptions
 
 DONE = 0
 NOT_ALL_KEPT = 3  # of `relay check --result` alone, with nothing on stderr
@@ -18,7 +18,7 @@ NOT_ALL_KEPT = 3  # of `relay check --result` alone, with nothing on stderr
 
 def run_options(options: argparse.Namespace, settings: Settings) -> RunOptions:
     """The options of a run as they were typed."""
-    from jobs.views import Direction, KeyFrames, MemoryKeeps, Mode, Prompts, RunOptions
+    from jobs.options import Direction, KeyFrames, MemoryKeeps, Mode, Prompts, RunOptions
 
     return RunOptions(
         mode=Mode(options.mode),

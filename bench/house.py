@@ -25,9 +25,10 @@ from bench.processes import (
 )
 from config import Settings
 from jobs import broker
+from jobs.options import RunOptions
 from jobs.service import Jobs
 from jobs.spans import Passes
-from jobs.views import JobState, RunOptions, RunState, RunView, SpanState, SpanView
+from jobs.views import JobState, RunState, RunView, SpanState, SpanView
 from worker.local import track
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -26,9 +26,10 @@ from cvat_io.reader import open_export
 from cvat_io.result import write_result
 from jobs.files import hash_file
 from jobs.models import Job, Run, Span
+from jobs.options import RunOptions
 from jobs.service import Jobs
 from jobs.store import STATE
-from jobs.views import RunOptions, RunState, SpanState
+from jobs.views import RunState, SpanState
 
 WIDTH, HEIGHT = 1920, 1080
 KEYS_EVERY = 500

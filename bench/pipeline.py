@@ -20,7 +20,7 @@ from pathlib import Path
 from bench.clips import clip_names, find_clip, write_footage
 from config import Settings
 from demo.sample import write_sample
-from jobs.views import RunOptions
+from jobs.options import RunOptions
 from worker.local import track
 from worker.pipeline import STAGES
 

@@ -32,7 +32,7 @@ from cvat_io.masks import paint
 from cvat_io.model import Mask, MaskShape
 from cvat_io.reader import open_export
 from errors import InputError
-from jobs.views import RunOptions
+from jobs.options import RunOptions
 from tracker.engines import resolve
 from worker.local import track
 

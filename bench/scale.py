@@ -35,7 +35,7 @@ from cvat_io.build import write_export
 from demo.clip import make_clip
 from demo.sample import LABELS, exact_masks
 from jobs.models import Run
-from jobs.views import RunOptions
+from jobs.options import RunOptions
 from tracker import engines
 from tracker.protocol import Image
 

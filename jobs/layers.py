@@ -37,8 +37,9 @@ from jobs.layer_views import (
     LiveLayer,
 )
 from jobs.models import Revision, Run
+from jobs.options import Mode
 from jobs.run_views import options_from
-from jobs.views import Mode, RunState
+from jobs.views import RunState
 
 _NAME = re.compile(r"(?:run-([0-9]{1,9})(?:-(forward|backward))?|revision-([0-9]{1,9}))")
 _MODES = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from cvat_io.prompts import Kind
-from jobs.views import BUILTIN_SEGMENTER, MemoryKeeps, Prompts, RunOptions
+from jobs.options import BUILTIN_SEGMENTER, MemoryKeeps, Prompts, RunOptions
 
 _AUTO = "auto"
 _LEARNS = "builtin"  # the beginning of the names of engines that learn, with random numbers

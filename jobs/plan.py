@@ -21,10 +21,7 @@ from cvat_io.reader import open_export
 from errors import InputError, one_line
 from jobs.frames_text import describe, format_frames, parse_frames
 from jobs.notes import engine_notes, plan_notes
-from jobs.renewal import Renewal, renew
-from jobs.resegment import Changes, find_changes, require_same_job
-from jobs.spans import Passes, SpanPlan, gaps, plan_spans
-from jobs.views import (
+from jobs.options import (
     BUILTIN_SEGMENTER,
     MOST_CLEANED,
     MOST_SEED,
@@ -33,6 +30,9 @@ from jobs.views import (
     Prompts,
     RunOptions,
 )
+from jobs.renewal import Renewal, renew
+from jobs.resegment import Changes, find_changes, require_same_job
+from jobs.spans import Passes, SpanPlan, gaps, plan_spans
 
 KINDS = {
     Prompts.OFF: frozenset[Kind](),

@@ -11,19 +11,8 @@ from sqlalchemy.orm import Session
 
 from jobs.db import db_now
 from jobs.models import ASSEMBLE, LEARN, Revision, Run, Span
-from jobs.views import (
-    Direction,
-    KeyFrames,
-    MemoryKeeps,
-    Mode,
-    Priority,
-    Prompts,
-    RunOptions,
-    RunState,
-    RunView,
-    SpanState,
-    SpanView,
-)
+from jobs.options import Direction, KeyFrames, MemoryKeeps, Mode, Priority, Prompts, RunOptions
+from jobs.views import RunState, RunView, SpanState, SpanView
 
 
 def options_from(stored: Mapping[str, Any]) -> RunOptions:

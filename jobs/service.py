@@ -25,6 +25,7 @@ from jobs.growth import read_growth, read_left_out, read_next_frame
 from jobs.layers import Layers
 from jobs.look import Look, Sort
 from jobs.models import ASSEMBLE, LEARN, Job, Run, Span
+from jobs.options import RunOptions
 from jobs.pictures import Pictures
 from jobs.plan import Drafted, RunInputs, draft
 from jobs.planned import plan_view
@@ -44,7 +45,6 @@ from jobs.views import (
     JobState,
     JobView,
     PlanView,
-    RunOptions,
     RunView,
     SpanState,
     WorkerView,

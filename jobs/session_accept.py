@@ -28,6 +28,7 @@ from jobs import audit, store, store_runs
 from jobs.files import JobFiles, sync_folder
 from jobs.frames_text import format_frames
 from jobs.models import Job, Run
+from jobs.options import Mode, RunOptions
 from jobs.plan import Origin, RunPlan
 from jobs.report import DivergenceLog, Report
 from jobs.session_masks import IGNORED, Shown
@@ -35,7 +36,7 @@ from jobs.session_models import LiveSession
 from jobs.session_state import State
 from jobs.sheet import AUTO, NAMES
 from jobs.store import now, touch
-from jobs.views import Mode, RunOptions, RunState
+from jobs.views import RunState
 
 STAGES = ("decode", "track", "encode", "write")
 

@@ -15,12 +15,12 @@ from jobs import store
 from jobs.files import JobFiles
 from jobs.frames_text import parse_frames
 from jobs.models import Job, Revision, Run
+from jobs.options import Direction
 from jobs.plan import RunPlan
 from jobs.run_views import options_from
 from jobs.session_base import BaseInputs, Scores
 from jobs.session_models import LiveSession
 from jobs.store_inputs import export_path, learned_path
-from jobs.views import Direction
 
 AT_ONCE = "flow"
 """The engine of a session whose job has not been tracked yet: it learns nothing and begins at once.

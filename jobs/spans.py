@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from jobs.views import Direction, KeyFrames
+from jobs.options import Direction, KeyFrames
 
 
 class Passes(StrEnum):

@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 from config import Limits
 from jobs.files import JobFiles
 from jobs.models import LEARN, Revision, Run, Span
+from jobs.options import Mode
 from jobs.plan import RunInputs
 from jobs.run_views import options_from
-from jobs.views import Mode
 
 
 def export_path(session: Session, files: JobFiles, job_id: str, number: int) -> Path:

@@ -13,10 +13,11 @@ from sqlalchemy.orm import Session
 
 from errors import ConflictError
 from jobs.models import ASSEMBLE, LEARN, LEARN_ORDINAL, Job, Run, Span
+from jobs.options import RunOptions
 from jobs.plan import RunPlan
 from jobs.store import current_run, latest_revision, now, touch
 from jobs.turns import ACTIVE, settle
-from jobs.views import RunOptions, RunState, SpanState
+from jobs.views import RunState, SpanState
 
 MOST_NOTICES = 20  # of one run
 UNFINISHED = (*ACTIVE, RunState.PAUSED.value)

@@ -18,7 +18,8 @@ from sqlalchemy.orm import Session
 
 from jobs.db import db_now
 from jobs.models import ASSEMBLE, LEARN, LEARN_ORDINAL, Run, Span
-from jobs.views import Priority, RunState, SpanState
+from jobs.options import Priority
+from jobs.views import RunState, SpanState
 
 ACTIVE = (RunState.QUEUED.value, RunState.RUNNING.value)
 """States in which spans of a run are given out."""

@@ -15,8 +15,9 @@ from config import Settings
 from cvat_io.model import MaskShape
 from errors import NotFoundError
 from jobs.db import Database
+from jobs.options import Mode, RunOptions
 from jobs.service import Jobs
-from jobs.views import JobState, JobView, Mode, RunOptions, RunState
+from jobs.views import JobState, JobView, RunState
 from tests.helpers.clips import contents, masks_by_frame, png, shapes_of, tiny_clip, write_clip
 from tests.helpers.trips import exported, key_frames, plan_of, run
 from tests.worker.loops import a_loop, running, wait_for

@@ -10,8 +10,9 @@ import pytest
 
 import cli
 from config import load
+from jobs.options import Priority
 from jobs.service import Jobs
-from jobs.views import JobState, Priority, RunState
+from jobs.views import JobState, RunState
 from tests.helpers.clips import tiny_clip, write_clip
 from tests.helpers.trips import exported, run
 from tests.worker.loops import a_loop, running, wait_for

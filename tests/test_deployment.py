@@ -24,9 +24,10 @@ import arguments
 import config
 import server
 from config import Settings
+from jobs.options import RunOptions
 from jobs.queue import queue_name
 from jobs.service import Jobs
-from jobs.views import JobState, RunOptions
+from jobs.views import JobState
 from web.context import KEY
 from worker.loop import Identity, SpanLoop
 

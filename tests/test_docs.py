@@ -16,7 +16,7 @@ import pytest
 
 import arguments
 import config
-from jobs.views import RunOptions
+from jobs.options import RunOptions
 from web.openapi import document
 from web.vendor import install
 

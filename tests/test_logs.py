@@ -23,8 +23,9 @@ import pytest
 import logs
 from config import Settings
 from jobs import audit
+from jobs.options import RunOptions
 from jobs.service import Jobs
-from jobs.views import JobState, RunOptions
+from jobs.views import JobState
 
 ROOT = Path(__file__).parents[1]
 ATTEMPT = {"job": "264", "run": 2, "span": 3, "attempt": 1, "fence": 7}

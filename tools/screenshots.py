@@ -27,7 +27,8 @@ from cvat_io.build import write_export
 from demo.clip import Clip, make_clip
 from demo.sample import LABELS, exact_masks
 from jobs import keyfile
-from jobs.views import RunOptions, RunState
+from jobs.options import RunOptions
+from jobs.views import RunState
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOW = RunOptions(engine="flow")

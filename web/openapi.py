@@ -8,20 +8,9 @@ from typing import Any
 
 from cvat_io.forms import MOST_MEGABYTES, MOST_TOLERANCE, TOLERANCE, Form
 from jobs.look import Sort
+from jobs.options import MOST_CLEANED, MOST_SEED, RunOptions
 from jobs.uploads import UploadView
-from jobs.views import (
-    MOST_CLEANED,
-    MOST_SEED,
-    Health,
-    JobDetail,
-    JobPage,
-    JobState,
-    JobView,
-    PlanView,
-    RunOptions,
-    RunView,
-    WorkerView,
-)
+from jobs.views import Health, JobDetail, JobPage, JobState, JobView, PlanView, RunView, WorkerView
 from web.board import Board
 from web.openapi_kit import ERROR, JOB, closed, created, header, number, ok, operation
 from web.openapi_layers import layer_paths

@@ -10,7 +10,8 @@ from flask import Request
 
 from errors import InputError, one_line
 from jobs.look import Look, Sort
-from jobs.views import MOST_CLEANED, MOST_MEMORY, MOST_SEED, JobState, RunOptions
+from jobs.options import MOST_CLEANED, MOST_MEMORY, MOST_SEED, RunOptions
+from jobs.views import JobState
 from web.engines import ENGINES, SEGMENTERS
 from web.errors import WrongTypeError
 from web.text import is_plain, plain_argument

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from markupsafe import Markup, escape
 
 from errors import one_line
-from jobs.views import KeyFrames, Mode, PlannedSpanView, PlanView, RunOptions, WorkerView
+from jobs.options import KeyFrames, Mode, RunOptions
+from jobs.views import PlannedSpanView, PlanView, WorkerView
 
 MOST_SPANS = 4  # named one by one in a plan
 _PASSES = {

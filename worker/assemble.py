@@ -18,11 +18,11 @@ from cvat_io.verify import verify_result
 from cvat_io.verify_carried import verify_carried
 from jobs.files import sync_folder
 from jobs.frames_text import format_frames
+from jobs.options import KeyFrames
 from jobs.plan import Origin, RunInputs, RunPlan
 from jobs.renewal import within
 from jobs.report import Cleaned, DivergenceLog, Report, SpanTime
 from jobs.spans import SpanPlan
-from jobs.views import KeyFrames
 from worker.attempts import stats_path
 from worker.builder import Builder
 from worker.carry import Drawings

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from cvat_io.masks import area, without
 from cvat_io.model import MaskShape, Meta
+from jobs.options import RunOptions
 from jobs.plan import RunPlan
 from jobs.renewal import Renewal, within
 from jobs.report import DivergenceLog
 from jobs.sheet import AUTO
 from jobs.spans import SpanPlan
-from jobs.views import RunOptions
 from worker.carry import Drawings
 from worker.cleaning import Cleaner
 from worker.follow import follow

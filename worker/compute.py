@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 
 from cvat_io.reader import open_export
+from jobs.options import MemoryKeeps, RunOptions
 from jobs.plan import RunInputs, RunPlan
 from jobs.spans import Passes, SpanPlan
-from jobs.views import MemoryKeeps, RunOptions
 from tracker import engines
 from tracker.fits import memory_in_words
 from tracker.frames import ZipFrames

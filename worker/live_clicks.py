@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from cvat_io.masks import encode, paint
+from jobs.options import RunOptions
 from jobs.session_masks import mask_from, runs_text
-from jobs.views import RunOptions
 from tracker.engines import Power
 from tracker.segmenters.protocol import Segmenter
 from worker.live_desk import Desk

@@ -14,12 +14,12 @@ from jobs.db import Database
 from jobs.files import JobFiles
 from jobs.models import ASSEMBLE, LEARN, Run, Span
 from jobs.notes import engine_notes
+from jobs.options import RunOptions
 from jobs.plan import RunInputs, RunPlan, require_fit
 from jobs.run_views import options_from
 from jobs.store import touch
 from jobs.store_inputs import earlier_path, inputs_of, learned_path
 from jobs.store_runs import tell
-from jobs.views import RunOptions
 from tracker import engines, models, segmenters
 from worker.leases import Lease
 from worker.local import own_device

@@ -27,9 +27,9 @@ from cvat_io.prompts import Kind, Prompt
 from cvat_io.reader import open_export
 from cvat_io.result import write_annotations
 from jobs.files import sync_folder
+from jobs.options import Prompts, RunOptions
 from jobs.plan import RunInputs, RunPlan, prompts_of
 from jobs.sheet import masks_on
-from jobs.views import Prompts, RunOptions
 from tracker import segmenters
 from tracker.engines import Power
 from tracker.frames import ZipFrames

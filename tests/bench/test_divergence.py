@@ -14,7 +14,7 @@ from bench.divergence import Sample, auc, fit, left_out
 from bench.judged import judge
 from bench.passes import Clip, Engine
 from config import Settings
-from jobs.views import RunOptions
+from jobs.options import RunOptions
 from tests.bench.test_quality import in_our_layout
 from tests.helpers.clips import tiny_clip
 from tracker.divergence import score

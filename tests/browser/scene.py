@@ -19,9 +19,10 @@ from cvat_io.build import write_export
 from cvat_io.masks import encode
 from cvat_io.model import Label, Mask, MaskShape
 from jobs.models import ASSEMBLE, LEARN, Job, Run, Span, Worker
+from jobs.options import KeyFrames, RunOptions
 from jobs.service import Jobs
 from jobs.store import STATE
-from jobs.views import KeyFrames, RunOptions, RunState, SpanState
+from jobs.views import RunState, SpanState
 
 CAR = Label("car", "#3d9be0", "mask")
 ROAD = Label("drivable area", "#ff6a3d", "mask")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.views import RunOptions
+from jobs.options import RunOptions
 from tests.browser import scene
 from tests.browser.stage import Site
 

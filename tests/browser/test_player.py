@@ -20,7 +20,8 @@ from cvat_io.model import Label
 from demo.clip import make_clip
 from demo.sample import LABELS, exact_masks
 from jobs import keyfile
-from jobs.views import Mode, Role, RunOptions
+from jobs.options import Mode, RunOptions
+from jobs.views import Role
 from tests.browser.stage import Site
 from web.context import KEY
 from worker.heartbeat import Identity

@@ -27,7 +27,7 @@ from cvat_io.prompts import Kind, find_prompts
 from cvat_io.reader import open_export
 from cvat_io.result import write_result
 from errors import InputError
-from jobs.views import RunOptions
+from jobs.options import RunOptions
 from tests.cvat_io.result_samples import BOX
 from tests.helpers.clips import CLIPS, clip_export, hud, tiny_clip, write_clip
 from worker.local import track

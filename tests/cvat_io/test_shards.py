@@ -17,7 +17,7 @@ from cvat_io.preflight import foresee
 from cvat_io.reader import open_export
 from cvat_io.shards import part_of, write_parts
 from errors import InputError
-from jobs.views import Mode, RunOptions
+from jobs.options import Mode, RunOptions
 from tests.cvat_io.result_samples import BOX
 from tests.helpers.clips import Clip, content, hud, masks_by_frame, tiny_clip, write_clip
 from worker.local import track

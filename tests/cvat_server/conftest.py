@@ -43,7 +43,7 @@ def filled(settings: Settings, tmp_path: Path) -> Callable[[Path], Path]:
     """What a run makes of an export, by the engine that learns nothing."""
 
     def run(export: Path, **options: object) -> Path:
-        from jobs.views import RunOptions
+        from jobs.options import RunOptions
         from worker.local import track
 
         out = tmp_path / f"{export.stem}_result.zip"

@@ -14,8 +14,8 @@ from cvat_io.reader import open_export
 from cvat_io.result import read_note, write_result
 from cvat_io.verify import verify_result
 from errors import MAX_SENTENCE, InputError
+from jobs.options import RunOptions
 from jobs.plan import RunInputs, plan_run
-from jobs.views import RunOptions
 from tracker.frames import ZipFrames
 
 # Pictures stay small, so that most of the time goes into reading and not into decoding.

@@ -13,9 +13,9 @@ from cvat_io.model import MaskShape
 from cvat_io.reader import open_export
 from cvat_io.result import read_note, write_result
 from jobs.frames_text import parse_frames
+from jobs.options import Mode, RunOptions
 from jobs.plan import Drafted, RunInputs, draft
 from jobs.report import Report
-from jobs.views import Mode, RunOptions
 from tests.helpers.clips import masks_by_frame
 from worker.local import track
 

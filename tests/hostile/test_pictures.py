@@ -18,7 +18,8 @@ from PIL import Image
 import cli
 from demo.clip import make_clip
 from errors import InputError
-from jobs.views import JobState, RunOptions, RunState
+from jobs.options import RunOptions
+from jobs.views import JobState, RunState
 from tests.cvat_io.cvat_samples import SIZE, document, job, mask, png, track, write_zip
 from tests.hostile.conftest import House, Refuse, everything, one_sentence
 from tests.hostile.zips import MEMBERS

@@ -12,8 +12,8 @@ import pytest
 from errors import InputError
 from jobs import audit
 from jobs.files import stamp_of
+from jobs.options import RunOptions
 from jobs.service import Jobs
-from jobs.views import RunOptions
 
 
 @pytest.fixture

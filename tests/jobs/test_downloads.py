@@ -12,8 +12,8 @@ from cvat_io.forms import Form
 from errors import InputError, NotFoundError
 from jobs.db import open_database
 from jobs.downloads import Downloads, Making, Wanted
+from jobs.options import RunOptions
 from jobs.service import Jobs
-from jobs.views import RunOptions
 from tests.helpers.clips import tiny_clip, write_clip
 from worker.heartbeat import Identity
 from worker.loop import SpanLoop

@@ -14,8 +14,9 @@ from cvat_io.masks import encode
 from cvat_io.model import Label, MaskShape
 from jobs.look import Sort
 from jobs.models import Run
+from jobs.options import RunOptions
 from jobs.service import Jobs
-from jobs.views import JobState, RunOptions
+from jobs.views import JobState
 
 
 def put(jobs: Jobs, folder: Path, name: str, drawn: str, length: int) -> None:

@@ -14,10 +14,10 @@ from cvat_io.reader import open_export
 from cvat_io.result import write_result
 from errors import InputError
 from jobs.frames_text import format_frames, parse_frames
+from jobs.options import Direction, KeyFrames, MemoryKeeps, Mode, Prompts, RunOptions
 from jobs.plan import Origin, RunInputs, RunPlan, plan_run
 from jobs.renewal import Renewal
 from jobs.spans import plan_spans
-from jobs.views import Direction, KeyFrames, MemoryKeeps, Mode, Prompts, RunOptions
 from tests.helpers.clips import hud, shapes_of, tiny_clip, write_clip
 from tests.helpers.shapes import add_tracks, box, polygon, track
 

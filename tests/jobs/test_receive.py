@@ -10,9 +10,10 @@ import pytest
 
 from config import Limits, Settings
 from errors import ConflictError, InputError
+from jobs.options import RunOptions
 from jobs.service import Jobs
 from jobs.store import job_id_for
-from jobs.views import JobState, JobView, RunOptions
+from jobs.views import JobState, JobView
 from tests.helpers.clips import tiny_clip, write_clip
 
 

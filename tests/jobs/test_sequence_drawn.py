@@ -11,8 +11,9 @@ from cvat_io.masks import decode
 from cvat_io.model import MaskShape
 from cvat_io.reader import open_export
 from errors import ConflictError
+from jobs.options import Mode, RunOptions
 from jobs.service import Jobs
-from jobs.views import JobState, Mode, RunOptions
+from jobs.views import JobState
 from tests.helpers.sequences import make_folder, settled
 from tests.jobs.test_components import draw, square
 

@@ -21,9 +21,10 @@ from cvat_io.archive import Archive
 from cvat_io.reader import open_export
 from errors import ConflictError, InputError, NotFoundError
 from jobs.files import hash_file
+from jobs.options import RunOptions
 from jobs.sequences import SequenceView
 from jobs.service import Jobs
-from jobs.views import JobState, RunOptions
+from jobs.views import JobState
 from tests.helpers.sequences import (
     HEIGHT,
     WIDTH,

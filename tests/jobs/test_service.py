@@ -11,8 +11,9 @@ from sqlalchemy import select
 from config import Settings
 from errors import ConflictError, InputError, NotFoundError
 from jobs.models import Run
+from jobs.options import Mode, RunOptions
 from jobs.service import Jobs
-from jobs.views import JobState, Mode, RunOptions, RunState, SpanState
+from jobs.views import JobState, RunState, SpanState
 from tests.helpers.clips import tiny_clip, write_clip
 
 

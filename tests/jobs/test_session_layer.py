@@ -13,9 +13,10 @@ import pytest
 
 from config import Settings
 from jobs.layer_views import Presence
+from jobs.options import RunOptions
 from jobs.service import Jobs
 from jobs.session_edits import RangeAction
-from jobs.views import JobState, RunOptions
+from jobs.views import JobState
 from tests.worker.loops import a_loop, running, wait_for
 
 SQUARE = {"object": 1, "box": [20, 20, 4, 2], "runs": "0,8"}

@@ -15,11 +15,12 @@ from cvat_io.model import Mask
 from cvat_io.result import read_note
 from errors import ConflictError, InputError, NotFoundError
 from jobs import audit
+from jobs.options import Mode, RunOptions
 from jobs.service import Jobs
 from jobs.session_edits import RangeAction
 from jobs.session_masks import runs_text
 from jobs.sessions import Sessions
-from jobs.views import JobState, Mode, RunOptions
+from jobs.views import JobState
 from tests.helpers.clips import contents, hud, masks_by_frame, shapes_of, tiny_clip, write_clip
 from tests.worker.loops import a_loop, running, wait_for
 

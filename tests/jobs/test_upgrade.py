@@ -19,10 +19,11 @@ from sqlalchemy import Connection, MetaData, Table, insert
 import migrations
 from config import Settings
 from jobs.db import Database, database_url, open_database
+from jobs.options import Priority
 from jobs.plan import Origin, RunPlan
 from jobs.service import Jobs
 from jobs.spans import Passes, SpanPlan
-from jobs.views import JobState, Priority, RunState, SpanState
+from jobs.views import JobState, RunState, SpanState
 from worker import leases
 
 SUMMARY = {

@@ -16,8 +16,9 @@ from errors import SettingsError
 from jobs import tidy
 from jobs.files import hash_file, stamp_of
 from jobs.models import Run
+from jobs.options import RunOptions
 from jobs.service import Jobs
-from jobs.views import JobState, RunOptions
+from jobs.views import JobState
 from jobs.watch import Watch, is_whole
 from tests.helpers.clips import tiny_clip, write_clip
 

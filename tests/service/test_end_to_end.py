@@ -19,8 +19,9 @@ import pytest
 
 from config import Settings
 from jobs import broker
+from jobs.options import RunOptions
 from jobs.service import Jobs
-from jobs.views import JobState, RunOptions, SpanState, SpanView
+from jobs.views import JobState, SpanState, SpanView
 from tests.helpers.clips import Clip, tiny_clip, write_clip
 from worker.local import track
 

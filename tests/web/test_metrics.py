@@ -17,8 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from config import Settings
 from jobs import tally
+from jobs.options import RunOptions
 from jobs.service import Jobs
-from jobs.views import RunOptions
 from tests.helpers.postgres import own_postgres
 from tests.web.kit import KEY_TEXT, MakeExport
 from web.context import KEY

@@ -12,14 +12,12 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from config import Settings
+from jobs.options import KeyFrames, Mode, RunOptions
 from jobs.views import (
     ChangeView,
     ExpectedView,
-    KeyFrames,
-    Mode,
     PlannedSpanView,
     PlanView,
-    RunOptions,
     RunState,
     RunView,
     SpanState,

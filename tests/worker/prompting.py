@@ -8,8 +8,8 @@ import numpy as np
 
 from config import Limits, Settings
 from cvat_io.reader import open_export
+from jobs.options import RunOptions
 from jobs.plan import RunInputs
-from jobs.views import RunOptions
 from tests.helpers.clips import Clip
 from tests.helpers.shapes import box, polygon, square, track
 from worker.local import track as relay_track

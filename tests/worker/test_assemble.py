@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from config import Limits
 from cvat_io.verify import VerificationError
+from jobs.options import KeyFrames, RunOptions
 from jobs.plan import RunInputs, RunPlan, plan_run
-from jobs.views import KeyFrames, RunOptions
 from tests.helpers.clips import contents, hud, masks_by_frame, tiny_clip, write_clip
 from worker.assemble import Assembled, assemble
 from worker.compute import compute_span

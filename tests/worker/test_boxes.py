@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from cvat_io.masks import encode_labels, iou, same_pixels
+from jobs.options import Prompts
 from jobs.plan import plan_run
-from jobs.views import Prompts
 from tests.helpers.clips import masks_by_frame, tiny_clip, write_clip
 from tests.helpers.segmenter import BrightSegmenter
 from tests.helpers.shapes import add_tracks, box, track

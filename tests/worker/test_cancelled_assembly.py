@@ -11,8 +11,9 @@ import pytest
 
 from config import Settings
 from jobs.db import open_database
+from jobs.options import RunOptions
 from jobs.service import Jobs
-from jobs.views import JobState, RunOptions
+from jobs.views import JobState
 from tests.helpers.clips import tiny_clip, write_clip
 from tests.worker.loops import a_loop
 from worker import assemble

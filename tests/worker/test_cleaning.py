@@ -16,7 +16,7 @@ import cli
 from config import Settings
 from cvat_io.masks import decode, encode
 from cvat_io.model import Mask, MaskShape
-from jobs.views import KeyFrames, Mode, RunOptions
+from jobs.options import KeyFrames, Mode, RunOptions
 from tests.helpers.clips import (
     Clip,
     content,

@@ -15,8 +15,8 @@ from config import Limits
 from cvat_io.masks import encode
 from cvat_io.model import MaskShape
 from errors import InputError
+from jobs.options import Direction, KeyFrames, RunOptions
 from jobs.plan import RunInputs, RunPlan, plan_run
-from jobs.views import Direction, KeyFrames, RunOptions
 from tests.helpers.clips import shapes_of, tiny_clip, write_clip
 from tests.worker.spans import compute
 from worker.compute import compute_span

@@ -13,8 +13,9 @@ import torch
 
 from bench.golden import GOLDEN, golden_network
 from config import Settings
+from jobs.options import Direction, RunOptions
 from jobs.service import Jobs
-from jobs.views import Direction, JobState, RunOptions, SpanState
+from jobs.views import JobState, SpanState
 from tests.helpers.clips import tiny_clip, write_clip
 from tests.worker.loops import a_crew, wait_for
 from worker.local import track

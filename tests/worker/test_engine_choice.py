@@ -9,8 +9,9 @@ import pytest
 
 from config import Settings
 from jobs.db import Database
+from jobs.options import RunOptions
 from jobs.service import Jobs
-from jobs.views import JobState, RunOptions, SpanState
+from jobs.views import JobState, SpanState
 from tests.worker.loops import a_loop, running, wait_for
 
 

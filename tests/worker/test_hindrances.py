@@ -17,8 +17,9 @@ from config import Settings
 from jobs import room
 from jobs.db import Database, database_url
 from jobs.models import Span
+from jobs.options import RunOptions
 from jobs.service import Jobs
-from jobs.views import JobState, RunOptions, SpanState
+from jobs.views import JobState, SpanState
 from tests.worker.loops import QUICK, a_loop, running, wait_for
 from worker import heartbeat, leases
 from worker.heartbeat import Heartbeat, Identity, Pace

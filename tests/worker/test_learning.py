@@ -22,9 +22,10 @@ from cvat_io.masks import encode
 from cvat_io.model import MaskShape
 from errors import InputError
 from jobs.db import Database
+from jobs.options import Mode, RunOptions
 from jobs.plan import RunInputs, plan_run
 from jobs.service import Jobs
-from jobs.views import JobState, Mode, RunOptions, SpanState
+from jobs.views import JobState, SpanState
 from tests.helpers.clips import Clip, hud, shapes_of, tiny_clip, write_clip
 from tracker import engines
 from tracker.protocol import Example

@@ -27,7 +27,7 @@ from cvat_io.reader import open_export
 from cvat_io.result import write_result
 from cvat_io.verify import VerificationError
 from cvat_io.verify_carried import verify_carried
-from jobs.views import Direction, Mode
+from jobs.options import Direction, Mode
 from tests.helpers.clips import contents, masks_by_frame, shapes_of, tiny_clip, write_clip
 from tests.helpers.trips import (
     LIMITS,

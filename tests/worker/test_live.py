@@ -21,12 +21,13 @@ from cvat_io.masks import decode, encode, encode_labels, iou
 from cvat_io.model import Mask
 from errors import ConflictError, NotFoundError
 from jobs.db import Database
+from jobs.options import RunOptions
 from jobs.service import Jobs
 from jobs.session_edits import RangeAction
 from jobs.session_masks import from_dict, runs_text
 from jobs.session_models import SessionStep
 from jobs.sessions import Sessions
-from jobs.views import RunOptions, SpanState
+from jobs.views import SpanState
 from tests.helpers.clips import tiny_clip, write_clip
 from tests.worker.loops import a_loop, running
 from worker import live_leases

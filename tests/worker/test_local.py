@@ -14,7 +14,7 @@ from config import Settings
 from cvat_io.masks import encode_labels, iou
 from cvat_io.result import read_note
 from errors import InputError
-from jobs.views import Direction, KeyFrames, Mode, RunOptions
+from jobs.options import Direction, KeyFrames, Mode, RunOptions
 from tests.helpers.clips import (
     SHARED,
     Clip,

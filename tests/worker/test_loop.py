@@ -13,9 +13,10 @@ from sqlalchemy import update
 from config import Limits, Settings
 from jobs.db import Database
 from jobs.models import Run
+from jobs.options import Mode, RunOptions
 from jobs.plan import RunInputs, plan_run
 from jobs.service import Jobs
-from jobs.views import JobState, Mode, RunOptions, SpanState
+from jobs.views import JobState, SpanState
 from jobs.watch import Watch
 from tests.helpers.clips import tiny_clip, write_clip
 from tests.worker.loops import a_loop, running, wait_for

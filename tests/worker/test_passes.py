@@ -13,8 +13,9 @@ import pytest
 
 from config import Settings
 from cvat_io.reader import open_export
+from jobs.options import RunOptions
 from jobs.service import Jobs
-from jobs.views import JobState, RunOptions
+from jobs.views import JobState
 from tests.web import layered
 from tests.worker.loops import a_loop, running, wait_for
 from worker import derive

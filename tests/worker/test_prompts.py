@@ -15,10 +15,11 @@ from cvat_io.reader import open_export
 from cvat_io.result import read_note
 from cvat_io.verify import verify_result
 from errors import InputError
+from jobs.options import KeyFrames, Mode, Prompts, RunOptions
 from jobs.plan import plan_run, prompts_of
 from jobs.run_views import options_from
 from jobs.service import Jobs
-from jobs.views import JobState, KeyFrames, Mode, Prompts, RunOptions
+from jobs.views import JobState
 from tests.helpers.clips import contents, masks_by_frame, shapes_of, tiny_clip, write_clip
 from tests.helpers.shapes import add_tracks, box, polygon, track
 from tests.worker.loops import a_loop, running, wait_for

@@ -19,10 +19,11 @@ from config import Limits, Settings
 from cvat_io.masks import decode, encode, encode_labels, iou
 from cvat_io.model import MaskShape
 from errors import InputError
+from jobs.options import Direction, RunOptions
 from jobs.plan import RunInputs, plan_run
 from jobs.run_views import options_from
 from jobs.service import Jobs
-from jobs.views import Direction, JobState, RunOptions
+from jobs.views import JobState
 from tests.helpers.clips import Clip, contents, masks_by_frame, shapes_of, tiny_clip, write_clip
 from tests.helpers.segmenter import BrightSegmenter
 from tests.worker import spans

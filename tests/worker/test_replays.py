@@ -13,8 +13,8 @@ import torch
 
 from bench.golden import GOLDEN, golden_network
 from config import Limits
+from jobs.options import MemoryKeeps, RunOptions
 from jobs.plan import RunInputs, plan_run
-from jobs.views import MemoryKeeps, RunOptions
 from tests.helpers.clips import tiny_clip, write_clip
 from tests.worker.spans import compute
 from tracker import models

@@ -16,8 +16,8 @@ from config import Settings
 from cvat_io.model import MaskShape
 from cvat_io.result import read_note
 from cvat_io.verify import VerificationError
+from jobs.options import KeyFrames, Mode, RunOptions
 from jobs.resegment import Changes
-from jobs.views import KeyFrames, Mode, RunOptions
 from tests.helpers.clips import (
     Clip,
     contents,

@@ -16,8 +16,9 @@ from torch import nn
 
 from config import Settings
 from jobs.db import Database
+from jobs.options import RunOptions
 from jobs.service import Jobs
-from jobs.views import JobState, RunOptions
+from jobs.views import JobState
 from tests.helpers.clips import tiny_clip, write_clip
 from tests.worker.loops import a_loop, running, wait_for
 from tracker import models

@@ -15,7 +15,7 @@ import cli
 from config import Settings
 from errors import InputError
 from jobs.frames_text import format_frames
-from jobs.views import Direction, KeyFrames, RunOptions
+from jobs.options import Direction, KeyFrames, RunOptions
 from tests.helpers.clips import (
     Clip,
     content,

@@ -7,10 +7,11 @@ from sqlalchemy import update
 from jobs import store, store_runs
 from jobs.db import db_now
 from jobs.models import LEARN, Revision, Span
+from jobs.options import Priority, RunOptions
 from jobs.plan import Origin, RunPlan
 from jobs.service import Jobs
 from jobs.spans import Passes, SpanPlan
-from jobs.views import Priority, RunOptions, RunView, SpanState
+from jobs.views import RunView, SpanState
 from worker import leases
 from worker.leases import Lease
 

@@ -12,8 +12,9 @@ from config import Settings
 from jobs import turns
 from jobs.db import Database, database_url, db_now
 from jobs.models import LEARN, Run, Span
+from jobs.options import Priority
 from jobs.service import Jobs
-from jobs.views import JobState, Priority, RunState, SpanState
+from jobs.views import JobState, RunState, SpanState
 from tests.worker.queue.kit import (
     claim,
     finish,
