@@ -66,7 +66,7 @@ export class Differences extends EventTarget {
     const words = make("span", `${WORDS[kind] ?? kind} on ${few.replaceAll(",", ", ").replaceAll("  ", " ")}`);
     words.className = "muted";
     words.title = frames;
-    if (kind === "changed" && iou !== null && iou !== undefined) words.append(` (IoU ${iou.toFixed(2)})`);
+    if (kind === "changed" && iou !== null && iou !== undefined) words.append(` (IoU ${iou > 0.994 ? "over 0.99" : iou.toFixed(2)})`);
     const look = make("button", "Look");
     look.type = "button";
     look.setAttribute("aria-label", `Look at ${label} ${object || ""} on the first of these frames, one over the other`);

@@ -1,9 +1,11 @@
 // Which masks are shown, and with which they are compared.
 
 import { call } from "./api.js";
+import { note } from "./notes.js";
 
 const WAIT = 25; // seconds that the server may wait for a change of frame-by-frame work
 const PAUSE = 3000; // ms after a failure
+const NEVER = Number.MAX_SAFE_INTEGER; // a version that does not come: only the present one is asked for
 
 // Events: "chosen" (a, b or mode is another), "changed" ({name, frames}: masks of a layer are others),
 // "listed" (the list was read).
@@ -18,7 +20,8 @@ export class Layers extends EventTarget {
     this.a = this.b = "";
     this.mode = "off";
     this.followed = ""; // the server's suggestion, while nothing else was chosen
-    this.version = 0; // of frame-by-frame work
+    this.version = 0; // of frame-by-frame work, where there is any
+    this.ended = undefined; // the computing that ended last
     this.hearing = false;
     this.first.addEventListener("change", () => { this.followed = null; this.a = this.first.value; this.#suggest(); this.#chosen(); });
     this.second.addEventListener("change", () => { this.b = this.second.value; this.#chosen(); });
@@ -33,6 +36,8 @@ export class Layers extends EventTarget {
     const before = new Map(this.list.map((layer) => [layer.name, JSON.stringify(layer)]));
     this.list = answer.layers;
     const names = new Set(this.list.map(({ name }) => name));
+    // Known before its masks are asked for, so that no change in between is missed.
+    if (names.has("session") && !this.version) await this.#changes(NEVER, 0);
     const { a, b } = this;
     if (this.followed !== null || !names.has(a)) this.a = this.followed = answer.default;
     this.#suggest(names.has(b) ? b : "");
@@ -92,16 +97,25 @@ export class Layers extends EventTarget {
     return isNew;
   }
 
+  async #changes(since, wait) {
+    const answer = await call("GET", `${this.path}/session/changes?since=${since}&wait=${wait}`);
+    const { version, last } = answer;
+    if (last?.error && this.version && last.id !== this.ended) note(last.error, { bad: true });
+    this.version = version;
+    this.ended = last?.id;
+    return answer;
+  }
+
   // Hear of each change of frame-by-frame work, by whomever, for as long as the page is open.
   async #hear() {
     if (this.hearing) return;
     this.hearing = true;
     while (this.list.some(({ name }) => name === "session")) {
       try {
-        const wait = this.version && !document.hidden ? WAIT : 0;
-        const { version, frames } = await call("GET", `${this.path}/session/changes?since=${this.version}&wait=${wait}`);
-        if (this.version && version !== this.version) this.#tell("session", frames || []);
-        this.version = version;
+        const wait = document.hidden ? 0 : WAIT;
+        const before = this.version;
+        const { version, frames } = await this.#changes(before, wait);
+        if (version !== before) this.#tell("session", frames || []);
         if (wait) continue;
       } catch { /* the page itself says when the server is away */ }
       await new Promise((resolve) => setTimeout(resolve, PAUSE));

@@ -5,6 +5,7 @@ import { ImageStore } from "./images.js";
 import { framesOf, MaskStore } from "./masks.js";
 
 const WIDTHS = [640, 960, 1280, 1920]; // of pictures, in pixels; the server keeps what it scaled
+const ABOUT = 0.9; // of the stage: so much magnified a picture is as good, and comes much sooner
 const RATE = 25; // frames a second while playing
 const PATIENCE = 150; // ms that a picture waits for its masks
 const SHARPEN = 250; // ms of rest after which a magnified picture is fetched as it is
@@ -159,7 +160,7 @@ export class Player extends EventTarget {
   async #sharpen() {
     const frame = this.shown;
     const { stage } = this;
-    const isFine = !stage.hasPicture || stage.view.scale * this.frames.width <= 1.1 * stage.picture.width;
+    const isFine = !stage.hasPicture || stage.view.scale * this.frames.width <= 1.15 * stage.picture.width;
     if (frame === null || isFine || stage.picture.width >= this.frames.width) return;
     this.whole ??= new ImageStore(this.jobId, 0, this.frames.version, { ...this.span, most: 0 });
     const bitmap = await this.whole.get(frame).catch(() => null); // the smaller one stays
@@ -169,9 +170,9 @@ export class Player extends EventTarget {
 
 function pause(ms) { return new Promise((resolve) => setTimeout(resolve, ms)); }
 
-// The least of the usual widths that fills the stage; 0 where the pictures are no wider than that.
+// The least of the usual widths that about fills the stage; 0 where the pictures are no wider.
 function pictureWidth(stage, width) {
-  const wanted = stage.host.clientWidth * Math.min(2, stage.ratio);
+  const wanted = ABOUT * stage.host.clientWidth * Math.min(2, stage.ratio);
   const found = WIDTHS.find((each) => each >= wanted) ?? WIDTHS.at(-1);
   return width > 0 && width <= found ? 0 : found;
 }

@@ -111,7 +111,7 @@ export class Timeline extends EventTarget {
         context.fillRect(0, y, canvas.width, ROW * ratio);
       }
       context.globalAlpha = data.lanes[row].isHidden ? 0.35 : 1;
-      paintLane(context, data.lanes[row], columns, y, ratio, colours);
+      paintLane(context, data.lanes[row], { view, columns, top: y, ratio }, colours);
       context.globalAlpha = 1;
     }
     if (this.range) this.#paintRange(context, top, colours);

@@ -25,16 +25,15 @@ export function palette(element) {
 export function columnsOf(view, width, count) {
   const columns = new Int32Array(width + 1);
   for (let x = 0; x <= width; x += 1) {
-    columns[x] = Math.min(count, Math.max(0, Math.round(view.from + (x * (view.to - view.from)) / width)));
+    columns[x] = Math.min(count, Math.max(0, Math.floor(view.from + (x * (view.to - view.from)) / width)));
   }
   return columns;
 }
 
 // One lane from `top` on; `ratio`: device pixels for a CSS pixel.
-export function paintLane(context, { presence, scores }, columns, top, ratio, colours) {
+export function paintLane(context, { presence, scores }, { view, columns, top, ratio }, colours) {
   const middle = top + (ROW * ratio) / 2;
   const width = columns.length - 1;
-  const keys = [];
   let start = 0, before = -2;
   for (let x = 0; x <= width; x += 1) {
     const kind = x < width ? kindOf(presence, scores, columns[x], Math.max(columns[x + 1], columns[x] + 1)) : -3;
@@ -43,11 +42,14 @@ export function paintLane(context, { presence, scores }, columns, top, ratio, co
       start = x;
       before = kind;
     }
-    if (x < width && columns[x] < columns[x + 1] && presence.subarray(columns[x], columns[x + 1]).includes(KEY)) keys.push(x);
   }
   context.fillStyle = colours.ink;
-  const thick = Math.max(2 * ratio, Math.min(6 * ratio, width / Math.max(1, columns[width] - columns[0])));
-  for (const x of keys) context.fillRect(x, middle - 9 * ratio, thick, 18 * ratio);
+  const cell = width / (view.to - view.from);
+  const thick = Math.max(2 * ratio, Math.min(6 * ratio, cell));
+  const last = Math.min(presence.length, Math.ceil(view.to));
+  for (let at = presence.indexOf(KEY, Math.floor(view.from)); at >= 0 && at < last; at = presence.indexOf(KEY, at + 1)) {
+    context.fillRect((at + 0.5 - view.from) * cell - thick / 2, middle - 9 * ratio, thick, 18 * ratio);
+  }
 }
 
 // 0 to LEVELS: computed, with that much doubt; LEVELS + 1: computed, doubt not known; -1: absent,

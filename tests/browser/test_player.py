@@ -275,6 +275,28 @@ def test_two_results_are_compared_side_by_side_and_by_a_wipe(open_page: Open) ->
     expect(page.locator("#chip-a")).to_be_hidden()
 
 
+def test_what_differs_between_two_results_is_listed_and_looked_at(
+    site: Site, open_page: Open
+) -> None:
+    page = open_page("clip")
+    shown(page, 0, "ball")
+    with site.app.test_client() as client:
+        found = client.get("/api/jobs/clip/differences?a=run-1&b=run-2").get_json()
+    assert found["objects"], "the correction changed something"
+    page.locator("#differences summary").click()
+    rows = page.locator("#differences li")
+    expect(rows).to_have_count(len(found["objects"]))
+    first = found["objects"][0]
+    expect(rows.first).to_contain_text(f"{first['label']} {first['object']}")
+    rows.first.get_by_text("Look").click()
+    shown(page, int(re.split("[-,]", first["frames"])[0]))
+    expect(page.locator("#compare [value=wipe]")).to_be_checked()
+    expect(page.locator("#chip-a")).to_contain_text("Run 1")
+    expect(page.locator("#chip-b")).to_contain_text("Run 2")
+    page.locator("#differences [name=b]").select_option("run-1")
+    expect(page.locator("#differences")).to_contain_text("Choose two that are not the same.")
+
+
 def test_a_range_is_chosen_by_dragging_or_typing_and_deleted_in_the_session(
     site: Site, open_page: Open
 ) -> None:
