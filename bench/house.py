@@ -213,7 +213,8 @@ class House:
     def undisturbed(self, export: Path, options: RunOptions = OPTIONS) -> bytes:
         """The archive that one undisturbed process makes of an export."""
         out = self.folder / f"undisturbed-{export.name}"
-        track(export, out, options=options, settings=self.settings, device="cpu")
+        with synthetic.registered():
+            track(export, out, options=options, settings=self.settings, device="cpu")
         return out.read_bytes()
 
     def computed_again(self, job_id: str) -> int:

@@ -7,8 +7,8 @@ computed twice from a wrong state shows in the result. All that happens only whe
 names a file, to which a line is added when a frame is begun: "seconds job frame process". Without
 it the masks are the same, and come at once.
 
-Importing this module registers the engine. It does so in a worker's spawned child too, since that
-imports its parent's main module anew.
+A worker that is started so knows the engine, and so does its spawned child, which runs its parent's
+main module anew; any other process knows it only inside of `registered`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ import signal
 import struct
 import sys
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -131,13 +132,22 @@ def begun(log: Path) -> list[Begun]:
     return [Begun(float(at), int(job), int(frame), int(pid)) for at, job, frame, pid in rows]
 
 
-def register() -> None:
-    """Put the engine into the registry of engines, unless it is there."""
+@contextmanager
+def registered() -> Iterator[None]:
+    """Have the engine in the registry of engines for a while."""
+    before = engines._REGISTRY
+    _register()
+    try:
+        yield
+    finally:
+        engines._REGISTRY = before
+
+
+def _register() -> None:
     # Kept out of tracker.engines: nobody who tracks a video should find it in a list.
     info = engines.EngineInfo(name=ENGINE, summary="Sleeps over every frame; moves masks.")
     entry = engines._Entry(info, lambda *_: Synthetic(), engines._learns_nothing)
-    entries = {**engines._REGISTRY, ENGINE: entry}
-    engines._REGISTRY = MappingProxyType(entries)
+    engines._REGISTRY = MappingProxyType({**engines._REGISTRY, ENGINE: entry})
 
 
 def _picture(job: int, frame: int, milliseconds: int, deadly: bool) -> bytes:
@@ -178,7 +188,8 @@ def main() -> int:
     return run_worker(settings, name=args.name, device="cpu")
 
 
-register()
+if __name__ in ("__main__", "__mp_main__"):  # the latter in a worker's spawned child
+    _register()
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -7,7 +7,6 @@ told of requests, takes them, fetches the frames, and sends back what our functi
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -49,7 +48,7 @@ def agent(cvat: StandIn, folder: Path, **parameters: str) -> Iterator[subprocess
         yield process
         assert process.poll() is None, log.read_text()
     finally:
-        process.send_signal(signal.SIGINT)
+        process.terminate()  # not SIGINT, which processes in the background may ignore
         process.wait(60)
 
 

@@ -218,6 +218,8 @@ def test_the_report_says_all_that_was_promised(tmp_path):
         "frames_per_second",
         "learning_seconds",
         "growth",
+        "flagged_frames",
+        "cleaned",
         "notices",
         "next_frame",
         "left_out",
