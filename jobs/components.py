@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -132,7 +133,8 @@ class Components:
         `layer`: which masks, default those that are shown first. Frames on which the object has
         no mask get an empty picture. Raises NotFoundError for an unknown job or layer, InputError
         for a name that no folder may have, frames that are not the sequence's and an object
-        without any mask there, ConflictError where components of frames of another size are saved.
+        without any mask there, ConflictError where components of frames of another size are saved,
+        and where a folder of that name was not saved from here.
         """
         sequence = self._sequence(job_id)
         _require_name(component)
@@ -267,19 +269,9 @@ def _with_some(
     before: list[int] = []
     for place, masks in frames:
         if masks:
-            return _chained(before, (place, masks), frames)
+            return chain([(empty, []) for empty in before], [(place, masks)], frames)
         before.append(place)
     raise _nothing_drawn(number, wanted)
-
-
-def _chained(
-    empty: Sequence[int],
-    first: tuple[int, list[Mask]],
-    rest: Iterator[tuple[int, list[Mask]]],
-) -> Iterator[tuple[int, list[Mask]]]:
-    yield from ((place, []) for place in empty)
-    yield first
-    yield from rest
 
 
 def _wanted(frames: range, first: int | None, last: int | None) -> range:
@@ -310,7 +302,15 @@ def _require_name(component: str) -> None:
 def _require_fit(
     folder: Path, kept: Sequence[dict[str, Any]], sequence: _Sequence, component: str
 ) -> None:
-    """Refuse what would not go together with the components that are there."""
+    """Refuse what would not go with the components that are there, or would replace strangers'."""
+    ours = {old["component"] for old in kept} | ({COMBINED} if kept else set())
+    foreign = next(
+        (n for n in (component, COMBINED) if n not in ours and (folder / n).exists()), ""
+    )
+    if foreign:
+        raise ConflictError(
+            f"{folder.name}/{foreign} in RESULTS_PATH was not saved from here: move it away first."
+        )
     others = [old["component"] for old in kept if old["component"] != component]
     twin = next((name for name in others if name.casefold() == component.casefold()), None)
     if twin is not None:

@@ -242,3 +242,15 @@ def test_jobs_of_cvat_have_no_components(jobs: Jobs, export: Path) -> None:
         jobs.components.save("264", "left", 1)
     with pytest.raises(NotFoundError):
         jobs.components.listed("none")
+
+
+def test_a_folder_that_somebody_else_put_there_is_never_replaced(
+    drawn: Jobs, settings: Settings
+) -> None:
+    mine = settings.results_path / "hand" / "left" / "00000.png"
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"the work of last week")
+    with pytest.raises(ConflictError, match="hand/left in RESULTS_PATH was not saved from here"):
+        drawn.components.save("_hand", "left", 1)
+    assert mine.read_bytes() == b"the work of last week"
+    drawn.components.save("_hand", "right", 1)
