@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from errors import InputError, one_line
 ROOT = Path(__file__).resolve().parent.parent
 PICTURE_SIZE = 480  # pixels, the longer side
 _TELL_EVERY = 0.3  # seconds between two lines on how far it is
+SILENT_SECONDS = 600.0  # a child that tells of no frame for so long will never end
 _POLITE = 5  # added to the process's niceness
 
 
@@ -78,16 +79,21 @@ def _ask(
         started(child)
         assert child.stdin is not None
         assert child.stdout is not None
+        heard, ended = [time.monotonic()], threading.Event()
+        guard = threading.Thread(target=_end_silent, args=(child, heard, ended), daemon=True)
+        guard.start()
         try:
             child.stdin.write(json.dumps(request) + "\n")
             child.stdin.flush()
             for line in child.stdout:
+                heard[0] = time.monotonic()
                 answer = json.loads(line)
                 if "done" in answer:
                     tell(answer["done"], answer["total"])
         except BrokenPipeError:  # it was ended before it heard
             answer = {}
         finally:
+            ended.set()
             child.kill()
     if "error" in answer:
         raise InputError(answer["error"])
@@ -98,6 +104,16 @@ def _ask(
         )
     made: dict[str, Any] = answer["made"]
     return made
+
+
+def _end_silent(
+    child: subprocess.Popen[str], heard: Sequence[float], ended: threading.Event
+) -> None:
+    """End a child that hangs in a file: it would keep its slot from others for ever."""
+    while not ended.wait(min(1.0, SILENT_SECONDS)):
+        if time.monotonic() - heard[0] > SILENT_SECONDS:
+            child.kill()
+            return
 
 
 def _main() -> None:

@@ -19,7 +19,9 @@ from PIL import Image
 from config import Limits, Settings
 from cvat_io.archive import Archive
 from cvat_io.reader import open_export
+from cvat_io.sequence import Found, SequenceKind
 from errors import ConflictError, InputError, NotFoundError
+from jobs import sequence_child
 from jobs.files import hash_file
 from jobs.options import RunOptions
 from jobs.sequences import SequenceView
@@ -319,3 +321,14 @@ def test_a_picture_is_shown_before_a_sequence_is_opened(jobs: Jobs, root: Path) 
         jobs.sequences.picture("bad.mp4")
     with pytest.raises(NotFoundError):
         jobs.sequences.picture("../hand")
+
+
+def test_a_file_in_which_the_reader_hangs_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sequence_child, "SILENT_SECONDS", 0.5)
+    endless = tmp_path / "endless.mp4"
+    os.mkfifo(endless)
+    found = Found("endless.mp4", SequenceKind.VIDEO, endless)
+    with pytest.raises(InputError, match=r"Reading endless\.mp4 was broken off"):
+        sequence_child.picture(found, tmp_path / "out.jpg", root=tmp_path, limits=Limits())
