@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ from sqlalchemy import Table, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from errors import ConflictError
+from errors import ConflictError, InputError
 from jobs import audit
 from jobs.db import db_now
 from jobs.session_masks import Origin
@@ -20,6 +20,7 @@ from jobs.session_models import SessionEdit, SessionFrame, SessionMask
 from jobs.session_state import AS_BASE, State
 
 MOST_EDITS = 200  # of one session that can be taken back
+MOST_ROWS = 200_000  # masks that one change may write: others wait for their turn meanwhile
 _AT_ONCE = 500  # frames whose rows are read at once, and rows that are written at once
 
 MaskRow = tuple[str, str]
@@ -47,12 +48,15 @@ class Change:
     """What is to be written of one session; `write` does it.
 
     `masks`: by frame and object; `frames`: by frame; `objects`: all of them, None where they stay.
+    `kept`: frames and objects that stay as they are, and that taking it back brings back, whatever
+    an engine has computed there since.
     """
 
     state: State
     masks: dict[tuple[int, int], MaskRow] = field(default_factory=dict)
     frames: dict[int, FrameRow] = field(default_factory=dict)
     objects: list[dict[str, Any]] | None = None
+    kept: set[tuple[int, int]] = field(default_factory=set)
 
     @property
     def is_empty(self) -> bool:
@@ -65,7 +69,12 @@ class Change:
         return sorted(self.frames.keys() | {frame for frame, _ in self.masks})
 
     def put(self, frame: int, number: int, origin: Origin, mask: str = "") -> None:
-        """Set an object's mask on a frame, "" for none."""
+        """Set an object's mask on a frame, "" for none. Raises InputError for too many of them."""
+        if len(self.masks) >= MOST_ROWS:
+            raise InputError(
+                f"This changes more than {MOST_ROWS:,} masks at once: choose fewer frames or fewer "
+                "objects, and do the others after them."
+            )
         self.masks[frame, number] = (origin.value, mask)
 
     def write(self, *, by_person: bool) -> int:
@@ -127,6 +136,10 @@ class Change:
             "masks": [
                 [frame, number, masks.get((frame, number), _NO_MASK), after]
                 for (frame, number), after in self.masks.items()
+            ]
+            + [
+                [frame, number, now := masks.get((frame, number), _NO_MASK), now]
+                for frame, number in sorted(self.kept)
             ],
             "frames": [
                 [frame, frames.get(frame) or _as_base(self.state, frame), after]
@@ -154,8 +167,9 @@ class Change:
 def take_back(state: State, way: Literal["undo", "redo"]) -> tuple[int, list[int]]:
     """Undo the acting person's last change, or redo the last that they undid.
 
-    What somebody changed since stays as it is. Returns the new version and the frames that changed.
-    Raises ConflictError where there is nothing to take back.
+    What somebody changed since stays as it is; what an engine computed since gives way where the
+    frame becomes a person's again. Returns the new version and the frames that changed. Raises
+    ConflictError where there is nothing to take back.
     """
     session, row = state.session, state.row
     edit = _next(session, row.job_id, way)
@@ -167,23 +181,28 @@ def take_back(state: State, way: Literal["undo", "redo"]) -> tuple[int, list[int
             "no other."
         )
     record = json.loads(zlib.decompress(edit.change))
-    now, then = (2, 1) if way == "undo" else (1, 2)  # places in a pair behind the frame
+    now, then = (1, 0) if way == "undo" else (0, 1)  # places in a pair
     frames = sorted({each[0] for each in (*record["masks"], *record["frames"])})
     masks_now, frames_now = _masks_now(state, frames), _frames_now(state, frames)
-    change = Change(state)
-    for frame, number, *pair in record["masks"]:
-        if masks_now.get((frame, number), _NO_MASK) == tuple(pair[now - 1]):
-            origin, mask = pair[then - 1]
-            change.put(frame, number, Origin(origin), mask)
+    frames_now = {frame: frames_now.get(frame) or _as_base(state, frame) for frame in frames}
+    change, again = Change(state), set[int]()
     for frame, *pair in record["frames"]:
-        is_now = frames_now.get(frame) or _as_base(state, frame)
-        if is_now[:2] == tuple(pair[now - 1])[:2]:
-            key, standing, trail = pair[then - 1]
-            change.frames[frame] = (key, standing, trail)
+        (key, standing, _), (was_key, was, _), wanted = frames_now[frame], pair[now], pair[then]
+        if wanted[0] and not key and not was_key:
+            again.add(frame)
+            change.frames[frame] = (True, wanted[1] if standing == was else standing, "")
+        elif (key, standing) == (was_key, was):
+            change.frames[frame] = (wanted[0], wanted[1], wanted[2])
+    for frame, number, *pair in record["masks"]:
+        stands = masks_now.get((frame, number), _NO_MASK)
+        if stands == tuple(pair[now]) or (frame in again and stands[0] != Origin.HUMAN):
+            change.put(frame, number, Origin(pair[then][0]), pair[then][1])
+    freed = [f for f, (key, *_) in change.frames.items() if frames_now[f][0] and not key]
+    for frame, _ in _drawn_since(change, freed, edit.version):
+        change.frames.pop(frame, None)  # it is somebody else's too
     if record["objects"] is not None:
-        change.objects = _listed(
-            row.objects, record["objects"][now - 1], record["objects"][then - 1]
-        )
+        change.objects = _listed(row.objects, record["objects"][now], record["objects"][then])
+        _keep_drawn(change)
     version = change.write(by_person=True)
     edit.undone = way == "undo"
     edit.version = version
@@ -207,6 +226,54 @@ def _next(session: Session, job_id: str, way: Literal["undo", "redo"]) -> Sessio
         .order_by(order)
         .limit(1)
     ).one_or_none()
+
+
+def _drawn_since(change: Change, frames: Sequence[int], version: int) -> Iterator[tuple[int, int]]:
+    """Frames and objects that people drew after a version, and that a change leaves alone."""
+    state = change.state
+    for begin in range(0, len(frames), _AT_ONCE):
+        rows = state.session.execute(
+            select(SessionMask.frame, SessionMask.object).where(
+                SessionMask.job_id == state.row.job_id,
+                SessionMask.frame.in_(frames[begin : begin + _AT_ONCE]),
+                SessionMask.version > version,
+                SessionMask.origin == Origin.HUMAN.value,
+                SessionMask.mask != "",
+            )
+        )
+        for frame, number in rows:
+            if (frame, number) not in change.masks:
+                yield frame, number
+
+
+def _keep_drawn(change: Change) -> None:
+    """Leave objects in the list that would go while a person's frames show them.
+
+    What was only computed of an object that goes is forgotten.
+    """
+    state, listed = change.state, change.objects or []
+    there = {each["number"] for each in listed}
+    going = [each for each in state.row.objects if each["number"] not in there]
+    if not going:
+        return
+    keys = set(state.key_frames())
+    for frame, (key, *_) in change.frames.items():
+        (keys.add if key else keys.discard)(frame)
+    for each in going:
+        rows = state.session.execute(
+            select(SessionMask.frame, SessionMask.origin).where(
+                SessionMask.job_id == state.row.job_id,
+                SessionMask.object == each["number"],
+                SessionMask.mask != "",
+            )
+        )
+        left = [(f, origin) for f, origin in rows if (f, each["number"]) not in change.masks]
+        if any(origin == Origin.HUMAN or frame in keys for frame, origin in left):
+            listed = [*listed, each]
+            continue
+        for frame, _ in left:
+            change.put(frame, each["number"], Origin.NONE)
+    change.objects = sorted(listed, key=lambda each: each["number"])
 
 
 def _listed(

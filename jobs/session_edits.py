@@ -108,6 +108,8 @@ def set_key(state: State, frame: int, key: bool) -> Done:
     change = Change(state)
     if found.key != key:
         change.frames[frame] = (key, found.standing, "")
+        if not key:  # what is computed here from now on must not be all that is left of it
+            change.kept.update((frame, number) for number in state.objects)
     return Done(change)
 
 
@@ -116,9 +118,9 @@ def on_range(
 ) -> Done:
     """Do something with objects (None: all) on all frames from `first` to `last`."""
     frames = _between(state, first, last)
-    for number in numbers or ():
-        state.require_object(number)
     chosen = frozenset(state.objects if numbers is None else numbers)
+    for number in sorted(chosen - state.objects.keys())[:1]:
+        state.require_object(number)
     if action is RangeAction.FORGET:
         return Done(_forget(state, frames, chosen, everything=numbers is None))
     if action is RangeAction.ACCEPT:

@@ -64,6 +64,7 @@ def merge(state: State, numbers: Sequence[int], into: int) -> Done:
         raise InputError(
             "To merge objects name at least two of them, and with into the one that stays."
         )
+    numbers = tuple(dict.fromkeys(numbers))
     for number in numbers:
         state.require_object(number)
     label = state.require_object(into)["label"]
