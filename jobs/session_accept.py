@@ -45,11 +45,12 @@ STAGES = ("decode", "track", "encode", "write")
 class Written:
     """A result that lies verified in its run's folder. `computed`: frames that are no person's.
 
-    `version`: of the session that it shows.
+    `began`, `version`: of the session that it shows.
     """
 
     number: int
     revision: int
+    began: int
     version: int
     until: int | None
     key_frames: tuple[int, ...]
@@ -93,16 +94,20 @@ def write(state: State, files: JobFiles, number: int, accepted: Accepted) -> Wri
     with ExitStack() as stack:
         log = stack.enter_context(DivergenceLog())
         export = stack.enter_context(open_export(accepted.archive, accepted.limits))
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mask-relay-")))
+        files.tmp.mkdir(parents=True, exist_ok=True)  # the system's own may be memory
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=files.tmp)))
         copy = folder / "annotations.xml"
         write_annotations(copy, export, composed.human())
         out.parent.mkdir(parents=True, exist_ok=True)
         draft = stack.enter_context(temporary_name(out))
-        largest = max(state.objects, default=0)
+        largest = state.row.next_object - 1  # also of objects that were merged meanwhile
         lineage = Lineage.behind(export.others(), largest, export.meta.frames)
         keys = composed.keys
         note = {"key_frames": format_frames(keys, export.meta.step), **lineage.note()}
         write_result(draft, export, lineage.numbered(composed.all(log)), note, keep_ids=True)
+        # Nothing more is read of the session: PostgreSQL ends transactions that rest, and what
+        # follows takes long. What was read stays as it was.
+        state.session.commit()
         _verify(draft, copy, export, composed, accepted)
         with draft.open("rb") as file:
             sha256 = file_digest(file, "sha256").hexdigest()
@@ -116,6 +121,7 @@ def write(state: State, files: JobFiles, number: int, accepted: Accepted) -> Wri
     return Written(
         number=number,
         revision=revision,
+        began=state.row.began,
         version=state.row.version,
         until=accepted.until,
         key_frames=tuple(keys),
@@ -131,7 +137,7 @@ def publish(session: Session, job_id: str, written: Written) -> None:
     """Record a written result as a published run. Raises NotFoundError for a deleted job."""
     job = store.get_job(session, job_id)
     row = session.get(LiveSession, job_id)
-    if row is None or row.revision != written.revision:
+    if row is None or row.began != written.began:
         raise NotFoundError(
             f"The session of job {job_id} was reset meanwhile: look at it and accept again."
         )

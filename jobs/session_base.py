@@ -139,7 +139,7 @@ def write_base(path: Path, inputs: BaseInputs) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with (
         open_export(inputs.archive, inputs.limits) as export,
-        tempfile.TemporaryFile() as spool,
+        tempfile.TemporaryFile(dir=path.parent) as spool,  # the temp folder may be memory
         replacing(path) as file,
     ):
         numbered = _Numbered(export, inputs)

@@ -12,6 +12,7 @@ from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
 from config import Settings
+from errors import ConflictError
 from jobs import audit, session_accept, session_steps, store
 from jobs.db import Database
 from jobs.files import JobFiles
@@ -113,6 +114,8 @@ class SessionRoom:
         row = session.get(LiveSession, job_id)
         if row is None:
             raise store.no_such_job(job_id)
+        if not row.next_object:
+            raise ConflictError("This session is just beginning anew: try again in a moment.")
         return State(session, row, self._base(row))
 
     def _base(self, row: LiveSession) -> Base:

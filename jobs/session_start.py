@@ -9,11 +9,9 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 from config import Settings
-from cvat_io.result import read_note
 from errors import ConflictError
 from jobs import store
 from jobs.files import JobFiles
-from jobs.frames_text import parse_frames
 from jobs.models import Job, Revision, Run
 from jobs.options import Direction
 from jobs.plan import RunPlan
@@ -78,6 +76,26 @@ def find_start(session: Session, files: JobFiles, job: Job) -> Start:
     )
 
 
+def stale(session: Session, row: LiveSession) -> str:
+    """A sentence where the job has something newer than the session began from, else ""."""
+    job = store.get_job(session, row.job_id)
+    run, latest = store.published_run(session, row.job_id), store.latest_revision(session, job)
+    accepted = (row.accepted or {}).get("run", 0)
+    if run is not None and run.number > max(row.run or 0, accepted):
+        return (
+            f"Run {run.number} was completed since this session began: accept what you want to "
+            "keep, then reset the session to begin anew from that result."
+        )
+    if latest is None or latest.refused or latest.number <= row.revision:
+        return ""
+    arrived = f"Revision {latest.number} of the export arrived since this session began"
+    if run is None:
+        return f"{arrived}: accept what you want to keep, then reset the session to begin anew."
+    if latest.number <= run.revision:
+        return f"{arrived}, and so did a result of it: reset the session to begin anew from that."
+    return f"{arrived}: start a run of it, then reset the session to begin anew from its result."
+
+
 def base_path(files: JobFiles, row: LiveSession) -> Path:
     """Where the base of a session lies."""
     return files.revision(row.job_id, row.revision) / FOLDER / row.base
@@ -123,8 +141,8 @@ def base_inputs(
             f"The result of run {row.run} of job {row.job_id}, from which this session began, was "
             "removed: reset the session."
         )
-    plan, note = RunPlan.from_json(run.plan), read_note(archive) or {}
-    keys = parse_frames(str(note.get("key_frames", "")), range(10**9))
+    plan = RunPlan.from_json(run.plan)
+    keys = plan.key_frames
     forward = options_from(run.options).direction is Direction.FORWARD
     return BaseInputs(
         archive=archive,

@@ -98,6 +98,16 @@ def stop(session: Session, job_id: str) -> int:
     return len(ended) + len(asked)
 
 
+def give_up(session: Session, job_id: str, step_id: int) -> None:
+    """Take back a request that nobody has taken and whose answer nobody waits for any more."""
+    session.execute(
+        update(SessionStep)
+        .where(SessionStep.id == step_id, SessionStep.job_id == job_id, SessionStep.state == QUEUED)
+        .values(state=STOPPED)
+        .execution_options(synchronize_session=False)
+    )
+
+
 def drop_all(session: Session, job_id: str) -> None:
     """Forget all requests, of a session that begins anew; who works on one finds it gone."""
     session.execute(delete(SessionStep).where(SessionStep.job_id == job_id))

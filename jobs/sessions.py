@@ -12,7 +12,7 @@ from typing import Any, Literal
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
-from errors import InputError
+from errors import InputError, NotFoundError
 from jobs import audit, session_edits, session_objects, session_steps, store
 from jobs.db import db_now
 from jobs.frames_text import format_frames
@@ -27,6 +27,7 @@ from jobs.session_models import (
     SessionStep,
 )
 from jobs.session_room import SessionRoom
+from jobs.session_start import stale
 from jobs.session_state import State, frame_answer
 from jobs.session_views import (
     AcceptedView,
@@ -94,7 +95,7 @@ class Sessions(SessionRoom):
                 changed=row.version > (row.began if accepted is None else accepted["version"]),
                 can_undo=can(session, job_id, "undo"),
                 can_redo=can(session, job_id, "redo"),
-                stale=_stale(session, row),
+                stale=stale(session, row),
                 worker=session_steps.worker_of(session, row),
                 people=_people(session, job_id),
                 busy=session_steps.busy(session, job_id),
@@ -118,7 +119,7 @@ class Sessions(SessionRoom):
         with self._database.read() as session:
             row = session.get(LiveSession, job_id)
             if row is None:
-                raise store.no_such_job(job_id)
+                raise _not_begun(session, job_id)
             frames: set[int] = set()
             if since < row.began:
                 frames.update(self._base(row).head.numbers)
@@ -156,7 +157,7 @@ class Sessions(SessionRoom):
                 )
             ).one_or_none()
             if found is None:
-                raise store.no_such_job(job_id)
+                raise _not_begun(session, job_id)
             return found.version, tuple(found[1:])
 
     def lately(self, seconds: float) -> dict[str, int]:
@@ -303,6 +304,12 @@ class Sessions(SessionRoom):
                         f"The point ({x:g}, {y:g}) lies outside the frame of {width} x {height} "
                         "pixels: click inside it."
                     )
+            if box is not None and not (
+                box[0] < width and box[1] < height and box[2] > 0 and box[3] > 0
+            ):
+                raise InputError(
+                    f"The box lies outside the frame of {width} x {height} pixels: draw it inside."
+                )
             wanted: dict[str, Any] = {
                 "frame": state.require_frame(frame),
                 "points": [list(point) for point in points],
@@ -320,6 +327,11 @@ class Sessions(SessionRoom):
         """State, answer and error of a request. Raises NotFoundError."""
         with self._database.read() as session:
             return session_steps.look(session, job_id, step_id)
+
+    def give_up(self, job_id: str, step_id: int) -> None:
+        """Take back a request, unless a worker is at it."""
+        with self._database.write() as session:
+            session_steps.give_up(session, job_id, step_id)
 
     def stop(self, job_id: str) -> int:
         """End what workers do for a session at the frame at hand; returns how many requests."""
@@ -365,18 +377,7 @@ def _people(session: Session, job_id: str, client: str = "") -> tuple[str, ...]:
     return tuple(rows)
 
 
-def _stale(session: Session, row: LiveSession) -> str:
-    job = store.get_job(session, row.job_id)
-    if job.revision > row.revision:
-        return (
-            f"Revision {job.revision} of the export arrived since this session began: accept what "
-            "you want to keep, then reset the session to begin anew."
-        )
-    newest = store.published_run(session, row.job_id)
-    accepted = (row.accepted or {}).get("run", 0)
-    if newest is not None and newest.number > max(row.run or 0, accepted):
-        return (
-            f"Run {newest.number} was completed since this session began: accept what you want to "
-            "keep, then reset the session to begin anew from that result."
-        )
-    return ""
+def _not_begun(session: Session, job_id: str) -> NotFoundError:
+    """What to say where there is no session; raises NotFoundError where there is no job either."""
+    store.get_job(session, job_id)
+    return NotFoundError(f"Nobody has opened the frames of job {job_id} yet: open its panel first.")

@@ -137,6 +137,8 @@ def segment(job_id: str) -> Response:
     asked = context.call(context.jobs.sessions.ask_segment, job_id, frame, points, box, mended)
     answer = _wait(job_id, asked)
     if "mask" not in answer:
+        # Clicks that nobody waits for must not stand before later ones.
+        context.call(context.jobs.sessions.give_up, job_id, asked)
         raise ConflictError("No worker has answered yet: try again in a moment.")
     return jsonify(mask=answer["mask"], score=answer["score"])
 

@@ -179,9 +179,11 @@ class Live:
                 base=session_start.base_path(self._files, row),
                 images=session_start.images_path(session, self._files, row),
             )
+            inputs = None
             if not facts.base.is_file():
                 inputs = session_start.base_inputs(session, self._files, self._settings, row)
-                write_base(facts.base, inputs)
+        if inputs is not None:  # not in a transaction: reading an archive takes long
+            write_base(facts.base, inputs)
         return self._desks.of(facts), row
 
     def _engine(

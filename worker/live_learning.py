@@ -71,4 +71,7 @@ def learn(
         now = state_of(session, desk).row
         if now.engine == row.engine:
             now.learned = name
+    for old in (folder / name).parent.glob(f"learned-{row.engine}-*.npz"):
+        if old.name != Path(name).name and old != earlier:  # which a step may be about to read
+            old.unlink(missing_ok=True)
     return folder / name

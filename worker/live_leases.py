@@ -73,6 +73,12 @@ def somebody_waits(session: Session) -> bool:
     return bool(session.scalars(_ignored(), {"holder": "", "left": 0.0}).one())
 
 
+def others_wait(session: Session, job_id: str, seconds: float) -> bool:
+    """Whether another session's turn has not come for so long, and could; reads only."""
+    waiting = _next().where(SessionStep.job_id != job_id, SessionStep.created < db_now() - seconds)
+    return bool(session.scalars(select(waiting.exists()), {"holder": "", "left": 0.0}).one())
+
+
 def claim(
     session: Session,
     holder: str,

@@ -10,16 +10,14 @@ from dataclasses import asdict
 from enum import Enum, auto
 from typing import Any
 
-from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from errors import InputError
-from jobs.db import Database, db_now
+from jobs.db import Database
 from jobs.session_change import Change
 from jobs.session_masks import IGNORED, Origin, pack
-from jobs.session_models import LiveSession, SessionStep
+from jobs.session_models import LiveSession
 from jobs.session_state import COMPUTED, FrameState, State
-from jobs.session_steps import QUEUED
 from tracker.protocol import Propagator
 from worker import live_leases
 from worker.live_beat import LiveBeat
@@ -274,12 +272,7 @@ class Steps:
 
     def _others_wait(self, session: Session) -> bool:
         """Whether people wait for another session, whose turn it is then."""
-        waiting = exists().where(
-            SessionStep.state == QUEUED,
-            SessionStep.job_id != self._lease.job_id,
-            SessionStep.created < db_now() - _PATIENCE,
-        )
-        return bool(session.scalars(select(waiting)).one())
+        return live_leases.others_wait(session, self._lease.job_id, _PATIENCE)
 
 
 def state_of(session: Session, desk: Desk) -> State:

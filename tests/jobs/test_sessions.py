@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from config import Settings
+from config import Limits, Settings
 from cvat_io.masks import area, encode, encode_labels
 from cvat_io.model import Mask
 from cvat_io.result import read_note
 from errors import ConflictError, InputError, NotFoundError
-from jobs import audit
+from jobs import audit, session_accept, session_start
 from jobs.options import Mode, RunOptions
 from jobs.service import Jobs
 from jobs.session_edits import RangeAction
@@ -321,3 +321,54 @@ def test_a_session_goes_with_its_job_and_a_panel_run_cannot_be_started(
     jobs.delete_job("264")
     with pytest.raises(NotFoundError):
         sessions.view("264")
+
+
+def test_frames_of_a_job_with_a_step_begin_anew_from_what_was_accepted(
+    jobs: Jobs, tmp_path: Path
+) -> None:
+    path = write_clip(tmp_path / "1995.zip", CLIP, [0, 1, 6], start=1995, step=3)
+    with path.open("rb") as stream:
+        jobs.receive("1995.zip", stream)
+    sessions = jobs.sessions
+    sessions.edit("1995", 2001, [{"object": 1, **sent(square(1, 1))}])
+    assert sessions.accept("1995", None).run == 1
+    sessions.reset("1995")
+    view = sessions.view("1995")
+    assert view.key_frames == (1995, 1998, 2001, 2013)
+    assert sessions.frame("1995", 2001)["masks"][0]["box"] == [1, 1, 6, 6]
+    assert sessions.accept("1995", 2010).run == 2
+
+
+def test_a_reset_while_it_is_accepted_publishes_nothing(sessions: Sessions, jobs: Jobs) -> None:
+    sessions.edit("264", 3, [{"object": 1, **sent(square(1, 1))}])
+    with sessions.reading("264", frozen=True) as state:
+        archive = session_start.archive_path(state.session, jobs.files, state.row)
+        wanted = session_accept.Accepted(archive=archive, limits=Limits(), until=None)
+        written = session_accept.write(state, jobs.files, 1, wanted)
+    sessions.reset("264")
+    with (
+        pytest.raises(NotFoundError, match="was reset meanwhile"),
+        jobs.database.write() as session,
+    ):
+        session_accept.publish(session, "264", written)
+    assert sessions.view("264").accepted is None
+
+
+def test_a_revision_behind_a_result_asks_for_a_run_and_not_for_a_reset_without_end(
+    sessions: Sessions, jobs: Jobs, export: Path
+) -> None:
+    sessions.accept("264", None)
+    write_clip(export, CLIP, [0, 5])
+    with export.open("rb") as stream:
+        jobs.receive("264.zip", stream)
+    assert "Revision 2" in sessions.view("264").stale
+    assert "start a run of it, then reset" in sessions.view("264").stale
+
+
+def test_who_asks_for_changes_of_what_nobody_opened_is_told_to_open_it(
+    sessions: Sessions,
+) -> None:
+    with pytest.raises(NotFoundError, match="open its panel first"):
+        sessions.version("264")
+    with pytest.raises(NotFoundError, match='no job "nobody"'):
+        sessions.changes("nobody", 0)

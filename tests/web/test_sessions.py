@@ -91,6 +91,7 @@ def test_answers_are_as_the_document_says(session: FlaskClient) -> None:
         ("/segment", {"frame": 0, "points": [[1, 1, 2]]}, 400, "1 on the object or 0 beside"),
         ("/segment", {"frame": 0, "points": [[99, 1, 1]]}, 400, "lies outside the frame of 32 x"),
         ("/segment", {"frame": 0, "box": [5, 5, 1, 9]}, 400, "x0 < x1"),
+        ("/segment", {"frame": 0, "box": [-9, -9, -1, -1]}, 400, "outside the frame of 32 x"),
         ("/undo", {"version": 3}, 400, "'version' is unknown here"),
     ],
 )

@@ -362,3 +362,52 @@ def test_edits_made_while_it_plays_are_followed(
         assert ended(sessions, play, "long")[0] == "done"
     assert sessions.frame("long", 150) == drawn
     assert sessions.view("long").computed == "0-199"
+
+
+def test_a_play_gives_way_to_a_session_whose_turn_has_come_and_to_no_other(
+    sessions: Sessions, database: Database
+) -> None:
+    sessions.view("264")
+
+    def ask(number: int) -> None:
+        step = SessionStep(
+            job_id="264", kind="step", arguments={"from": 0, "to": number}, actor="",
+            state="queued", created=0.0,
+        )  # fmt: skip
+        with database.write() as session:
+            session.add(step)
+
+    ask(1)
+    with database.write() as session:
+        lease = live_leases.claim(session, "other#1", "other", left_seconds=0.0)
+    assert lease is not None
+    ask(2)
+    with database.read() as session:
+        assert not live_leases.others_wait(session, "265", 0.1), "its own worker is at it"
+    with database.write() as session:
+        live_leases.end(session, lease)
+    with database.read() as session:
+        assert live_leases.others_wait(session, "265", 0.1)
+        assert not live_leases.others_wait(session, "264", 0.1)
+
+
+def test_a_request_that_nobody_waits_for_any_more_is_taken_back_unless_somebody_is_at_it(
+    sessions: Sessions, database: Database
+) -> None:
+    sessions.view("264")
+    step = SessionStep(
+        job_id="264", kind="segment", arguments={}, actor="", state="queued", created=0.0
+    )
+    with database.write() as session:
+        session.add(step)
+    sessions.give_up("265", step.id)
+    assert sessions.step("264", step.id)[0] == "queued"
+    with database.write() as session:
+        lease = live_leases.claim(session, "other#1", "other", left_seconds=0.0)
+        assert lease is not None
+    sessions.give_up("264", step.id)
+    assert sessions.step("264", step.id)[0] == "leased"
+    with database.write() as session:
+        live_leases.hand_back(session, lease)
+    sessions.give_up("264", step.id)
+    assert sessions.step("264", step.id)[0] == "stopped"
