@@ -22,7 +22,7 @@ from cvat_io.reader import Export, open_export
 from errors import InputError
 from jobs.compare import compare_frame
 from jobs.frames_text import format_frames, parse_frames
-from jobs.session_masks import IGNORED, Shown, from_dict, to_dict
+from jobs.session_masks import IGNORED, to_dict
 from jobs.sheet import name_of
 
 _TAIL = 20  # digits of the head's offset, and a line feed
@@ -61,17 +61,8 @@ class Base:
         self._path = path
         self.head = _head(path, state.st_size, state.st_mtime_ns)
 
-    def frame(self, frame: int) -> tuple[Shown, ...]:
-        """The masks of one frame, in file order."""
-        return next(self.read([frame]))[1]
-
-    def read(self, frames: Sequence[int]) -> Iterator[tuple[int, tuple[Shown, ...]]]:
-        """The masks of some frames, in that order."""
-        for frame, items in self.items(frames):
-            yield frame, tuple(from_dict(item, item["object"], frame) for item in items)
-
     def items(self, frames: Iterable[int]) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-        """The same as they are written, with `object`: much cheaper where no pixel is needed."""
+        """The masks of some frames, in that order, as `to_dict` wrote them and with `object`."""
         with self._path.open("rb") as file:
             for frame in frames:
                 place = self.head.offsets.get(frame)

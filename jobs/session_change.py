@@ -129,8 +129,8 @@ class Change:
 
     def _record(self) -> dict[str, Any]:
         """What is there now, beside what comes."""
-        masks = _masks_now(self.state, self.changed)
-        frames = _frames_now(self.state, self.changed)
+        masks = _masks_now(self.state, sorted({frame for frame, _ in (*self.masks, *self.kept)}))
+        frames = _frames_now(self.state, sorted(self.frames))
         before = self.state.row.objects
         return {
             "masks": [

@@ -125,7 +125,7 @@ def on_range(
         return Done(_forget(state, frames, chosen, everything=numbers is None))
     if action is RangeAction.ACCEPT:
         change = Change(state)
-        for found in state.frames(frames):
+        for found in state.outlines(frames):
             if found.known and not found.key:
                 change.frames[found.frame] = (True, found.standing, "")
         return Done(change)
@@ -135,12 +135,11 @@ def on_range(
 def take_off(state: State, frames: Iterable[int], numbers: Collection[int]) -> Done:
     """Say that objects are not on some frames."""
     change, keys = Change(state), []
-    for found in state.frames(list(frames)):
-        shown = {each.number for each in found.masks}
+    for found in state.outlines(list(frames)):
         for number in numbers:
-            if number in shown or number not in found.gone:
+            if number in found.numbers or number not in found.gone:
                 change.put(found.frame, number, Origin.HUMAN)
-        if found.key and not shown.isdisjoint(numbers):
+        if found.key and not found.numbers.isdisjoint(numbers):
             keys.append(found.frame)
     return Done(change, keys)
 
@@ -149,12 +148,11 @@ def _forget(
     state: State, frames: Iterable[int], numbers: Collection[int], *, everything: bool
 ) -> Change:
     change = Change(state)
-    for found in state.frames(list(frames)):
+    for found in state.outlines(list(frames)):
         if found.key:
             continue
-        for shown in found.masks:
-            if shown.number in numbers:
-                change.put(found.frame, shown.number, Origin.NONE)
+        for number in sorted(found.numbers.intersection(numbers)):
+            change.put(found.frame, number, Origin.NONE)
         if everything and found.known:
             change.frames[found.frame] = (False, FORGOTTEN, "")
     return change

@@ -52,8 +52,8 @@ def relabel(state: State, number: int, label: str) -> Done:
         return Done(Change(state))
     kept = {name: known[name] for name in known if name != "attributes"}
     change = _with(state, {**kept, "label": label, "renamed": True})
-    for found in state.frames(state.head.frames):  # whoever shows them sees another label
-        if found.mask_of(number) is not None:
+    for found in state.outlines(state.head.frames):  # whoever shows them sees another label
+        if number in found.numbers:
             change.frames[found.frame] = (found.key, found.standing, found.trail)
     return Done(change)
 
@@ -76,10 +76,9 @@ def merge(state: State, numbers: Sequence[int], into: int) -> Done:
         )
     change = Change(state)
     gone = set(numbers) - {into}
-    for found in state.frames(state.head.frames):
-        parts = [shown for shown in found.masks if shown.number in numbers]
-        if not any(shown.number in gone for shown in parts):
-            continue
+    there = [o.frame for o in state.outlines(state.head.frames) if not gone.isdisjoint(o.numbers)]
+    for found in state.frames(there, numbers):
+        parts = found.masks
         like = next((shown for shown in parts if shown.number == into), parts[0])
         shape = replace(like.shape, mask=_together([shown.mask for shown in parts]))
         origin = Origin.HUMAN if found.key else Origin.COMPUTED
@@ -96,12 +95,12 @@ def split(state: State, number: int, frame: int) -> Done:
     """Make what an object is from a frame on a new object."""
     known = state.require_object(number)
     state.require_frame(frame)
-    after = [each for each in state.head.frames if each >= frame]
+    after = [o.frame for o in state.outlines(state.head.frames) if number in o.numbers]
     done = add(state, "", known["label"])
     change, made = done.change, done.made
     assert made is not None
     moved = 0
-    for found in state.frames(after):
+    for found in state.frames([each for each in after if each >= frame], {number}):
         shown = found.mask_of(number)
         if shown is None:
             continue

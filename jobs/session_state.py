@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from errors import InputError, NotFoundError, one_line
 from jobs.frames_text import describe
 from jobs.session_base import Base
-from jobs.session_masks import Origin, Shown, answer_of, unpack
+from jobs.session_masks import Origin, Shown, answer_of, from_dict, unpack
 from jobs.session_models import LiveSession, SessionFrame, SessionMask
 
 COMPUTED, FORGOTTEN, AS_BASE = "computed", "none", ""
@@ -45,6 +45,22 @@ class FrameState:
     def mask_of(self, number: int) -> Shown | None:
         """An object's mask; None where it is not on the frame."""
         return next((shown for shown in self.masks if shown.number == number), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outline:
+    """One frame without its masks' pixels; `numbers`: of the objects that are on it, 0 too.
+
+    All else is as in FrameState.
+    """
+
+    frame: int
+    key: bool
+    known: bool
+    standing: str
+    numbers: frozenset[int]
+    gone: Mapping[int, int]
+    trail: str
 
 
 class State:
@@ -96,15 +112,50 @@ class State:
         """One frame."""
         return next(self.frames([frame]))
 
-    def frames(self, frames: Sequence[int]) -> Iterator[FrameState]:
-        """Some frames, in ascending order as given; rows are read some hundred frames at a time."""
+    def outlines(self, frames: Sequence[int]) -> Iterator[Outline]:
+        """The same as `frames`, many times faster: no run length is read."""
+        for begin in range(0, len(frames), _AT_ONCE):
+            part = frames[begin : begin + _AT_ONCE]
+            rows, stands = self._marks(part), self._stands(part)
+            for frame, items in self.base.items(part):
+                stand, gone = stands.get(frame), dict[int, int]()
+                key, standing = self._standing(frame, stand)
+                numbers = {item["object"] for item in items}
+                for _, number, origin, version, there in rows.get(frame, ()):
+                    if origin != Origin.BASE:
+                        (numbers.add if there else numbers.discard)(number)
+                    if origin == Origin.HUMAN and not there:
+                        gone[number] = version
+                yield Outline(
+                    frame=frame,
+                    key=key,
+                    known=self._knows(frame, key, standing),
+                    standing=standing,
+                    numbers=frozenset(numbers),
+                    gone=gone,
+                    trail="" if stand is None else stand.trail,
+                )
+
+    def frames(
+        self, frames: Sequence[int], only: Collection[int] | None = None
+    ) -> Iterator[FrameState]:
+        """Some frames, in ascending order as given; rows are read some hundred frames at a time.
+
+        `only`: the objects whose masks are wanted, None for all.
+        """
         labels = {number: each["label"] for number, each in self.objects.items()}
         for begin in range(0, len(frames), _AT_ONCE):
             part = frames[begin : begin + _AT_ONCE]
-            rows = self._rows(part)
+            rows = self._rows(part, only)
             stands = self._stands(part)
-            for frame, masks in self.base.read(part):
-                yield self._state(frame, masks, rows.get(frame, {}), stands.get(frame), labels)
+            for frame, items in self.base.items(part):
+                own = rows.get(frame, {})
+                masks = [
+                    from_dict(item, item["object"], frame)
+                    for item in items
+                    if only is None or item["object"] in only
+                ]
+                yield self._state(frame, masks, own, stands.get(frame), labels)
 
     def standing(self) -> dict[int, tuple[bool, str]]:
         """`key` and `state` of frames that do not stand as in the base."""
@@ -159,17 +210,38 @@ class State:
     def _knows(self, frame: int, key: bool, state: str) -> bool:
         return key or state == COMPUTED or (state == AS_BASE and frame in self.head.known)
 
-    def _rows(self, frames: Sequence[int]) -> dict[int, dict[int, SessionMask]]:
+    def _standing(self, frame: int, stand: SessionFrame | None) -> tuple[bool, str]:
+        if stand is None:
+            return frame in self.head.keys, AS_BASE
+        return stand.key, stand.state
+
+    def _rows(
+        self, frames: Sequence[int], only: Collection[int] | None
+    ) -> dict[int, dict[int, SessionMask]]:
+        wanted = select(SessionMask).where(
+            SessionMask.job_id == self.row.job_id, SessionMask.frame.in_(frames)
+        )
+        if only is not None:
+            wanted = wanted.where(SessionMask.object.in_(only))
         rows = self.session.scalars(
-            select(SessionMask)
-            .where(SessionMask.job_id == self.row.job_id, SessionMask.frame.in_(frames))
-            .order_by(SessionMask.frame, SessionMask.object)
-            .execution_options(populate_existing=True)
+            wanted.order_by(SessionMask.frame, SessionMask.object).execution_options(
+                populate_existing=True
+            )
         )
         return {
             frame: {row.object: row for row in group}
             for frame, group in groupby(rows, key=lambda row: row.frame)
         }
+
+    def _marks(self, frames: Sequence[int]) -> dict[int, list[Any]]:
+        """Frame, object, origin, version and whether there is a mask, by frame."""
+        table = SessionMask
+        rows = self.session.execute(
+            select(table.frame, table.object, table.origin, table.version, table.mask != "")
+            .where(table.job_id == self.row.job_id, table.frame.in_(frames))
+            .order_by(table.frame)
+        )
+        return {frame: list(group) for frame, group in groupby(rows, key=lambda row: row[0])}
 
     def _stands(self, frames: Sequence[int]) -> dict[int, SessionFrame]:
         rows = self.session.scalars(
@@ -201,8 +273,7 @@ class State:
             for number, row in rows.items()
             if number not in seen and row.mask and row.origin != Origin.BASE
         ]
-        key = stand.key if stand is not None else frame in self.head.keys
-        state = stand.state if stand is not None else AS_BASE
+        key, state = self._standing(frame, stand)
         return FrameState(
             frame=frame,
             key=key,
