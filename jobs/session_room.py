@@ -5,6 +5,7 @@ Thread-safe. Methods raise InputError (NotFoundError, ConflictError) with the se
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -12,7 +13,7 @@ from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
 from config import Settings
-from errors import ConflictError
+from errors import ConflictError, InputError
 from jobs import audit, session_accept, session_steps, store
 from jobs.db import Database
 from jobs.files import JobFiles
@@ -63,8 +64,12 @@ class SessionRoom:
                     until=until,
                 ),
             )
-        with self._database.write() as session:
-            session_accept.publish(session, job_id, written)
+        try:
+            with self._database.write() as session:
+                session_accept.publish(session, job_id, written)
+        except InputError:  # the session was reset or the job deleted: nobody will ask for it
+            shutil.rmtree(self._files.run(job_id, written.revision, number), ignore_errors=True)
+            raise
         return _published(job_id, number)
 
     def reset(self, job_id: str) -> Changed:

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from config import Limits, Settings
+from config import Settings
 from cvat_io.masks import area, encode, encode_labels
 from cvat_io.model import Mask
 from cvat_io.result import read_note
 from errors import ConflictError, InputError, NotFoundError
-from jobs import audit, session_accept, session_start
+from jobs import audit, session_accept
 from jobs.options import Mode, RunOptions
 from jobs.service import Jobs
 from jobs.session_edits import RangeAction
@@ -339,19 +339,23 @@ def test_frames_of_a_job_with_a_step_begin_anew_from_what_was_accepted(
     assert sessions.accept("1995", 2010).run == 2
 
 
-def test_a_reset_while_it_is_accepted_publishes_nothing(sessions: Sessions, jobs: Jobs) -> None:
+def test_a_reset_while_it_is_accepted_publishes_nothing_and_leaves_no_file(
+    sessions: Sessions, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = session_accept.write
+
+    def write_and_reset(*given: Any) -> session_accept.Written:
+        written = write(*given)
+        sessions.reset("264")
+        return written
+
+    monkeypatch.setattr(session_accept, "write", write_and_reset)
     sessions.edit("264", 3, [{"object": 1, **sent(square(1, 1))}])
-    with sessions.reading("264", frozen=True) as state:
-        archive = session_start.archive_path(state.session, jobs.files, state.row)
-        wanted = session_accept.Accepted(archive=archive, limits=Limits(), until=None)
-        written = session_accept.write(state, jobs.files, 1, wanted)
-    sessions.reset("264")
-    with (
-        pytest.raises(NotFoundError, match="was reset meanwhile"),
-        jobs.database.write() as session,
-    ):
-        session_accept.publish(session, "264", written)
+    with pytest.raises(NotFoundError, match="was reset meanwhile"):
+        sessions.accept("264", None)
     assert sessions.view("264").accepted is None
+    assert jobs.job("264").runs == ()
+    assert not jobs.files.run("264", 1, 1).exists()
 
 
 def test_a_revision_behind_a_result_asks_for_a_run_and_not_for_a_reset_without_end(
