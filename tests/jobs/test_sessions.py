@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from cvat_io.masks import area, encode, encode_labels
 from cvat_io.model import Mask
 from cvat_io.result import read_note
 from errors import ConflictError, InputError, NotFoundError
-from jobs import audit, session_accept
+from jobs import audit, db, session_accept
 from jobs.options import Mode, RunOptions
 from jobs.service import Jobs
 from jobs.session_edits import RangeAction
@@ -376,3 +377,22 @@ def test_who_asks_for_changes_of_what_nobody_opened_is_told_to_open_it(
         sessions.version("264")
     with pytest.raises(NotFoundError, match='no job "nobody"'):
         sessions.changes("nobody", 0)
+
+
+@pytest.mark.postgres
+def test_a_result_that_takes_long_to_verify_is_accepted_on_postgresql_too(
+    settings: Settings, postgres_url: str, export: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verify = session_accept.verify_result
+
+    def slowly(*given: Any, **named: Any) -> None:
+        time.sleep(0.6)  # longer than a transaction may rest
+        verify(*given, **named)
+
+    monkeypatch.setattr(db, "FROZEN_SECONDS", 0.3)
+    monkeypatch.setattr(session_accept, "verify_result", slowly)
+    jobs = Jobs(replace(settings, database_url=postgres_url))
+    with export.open("rb") as stream:
+        jobs.receive("264.zip", stream)
+    assert jobs.sessions.accept("264", None).run == 1
+    jobs.close()
