@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from config import Settings
 from errors import ConflictError
 from jobs import store
+from jobs.expect import AUTO
 from jobs.files import JobFiles
 from jobs.models import Job, Revision, Run
 from jobs.options import Direction
@@ -158,6 +159,8 @@ def base_inputs(
 
 def _engine(session: Session, files: JobFiles, run: Run) -> tuple[str, str]:
     """The engine of a run and what it learned, where it can go on at once; else one that can."""
+    if run.engine == AUTO:  # it had nothing to track, so that nobody settled which one that is
+        return AT_ONCE, ""
     if run.engine not in LEARNING:
         return run.engine, ""
     path = learned_path(session, files, run)
