@@ -151,7 +151,7 @@ class Components:
                 "component": component, "object": number, "first": frames[0], "last": frames[-1],
                 "frames": len(frames), "layer": layer, "saved": time.time(),
             }  # fmt: skip
-            drawn = self._masks(job_id, layer, number, frames, found)
+            drawn = self._masks(job_id, sequence, layer, number, frames, found)
             # Looked at before anything is replaced: a wrong number must not cost what was saved.
             masks = _with_some(drawn, number, frames)
             write_component(folder / component, masks, sequence.width, sequence.height)
@@ -229,13 +229,13 @@ class Components:
         return _Sequence(range(of["frames"]), of["width"], of["height"])
 
     def _masks(
-        self, job_id: str, layer: str, number: int, frames: range, found: list[int]
+        self, job_id: str, of: _Sequence, layer: str, number: int, frames: range, found: list[int]
     ) -> Iterator[tuple[int, list[Mask]]]:
         for begin in range(frames.start, frames.stop, MOST_FRAMES):
             end = min(begin + MOST_FRAMES, frames.stop) - 1
             answer = self._layers.masks(job_id, layer, begin, end)
             for entry in json.loads(answer.body.text)["frames"]:
-                masks = [_mask(m) for m in entry["masks"] if m["object"] == number]
+                masks = [_mask(m, of) for m in entry["masks"] if m["object"] == number]
                 found[0] += bool(masks)
                 yield entry["frame"], masks
 
@@ -374,8 +374,13 @@ def _views(entries: Sequence[dict[str, Any]]) -> tuple[ComponentView, ...]:
 _KEPT = frozenset({"component", "object", "first", "last", "frames", "layer", "saved"})
 
 
-def _mask(entry: dict[str, Any]) -> Mask:
+def _mask(entry: dict[str, Any], of: _Sequence) -> Mask:
     left, top, width, height = entry["box"]
+    if left + width > of.width or top + height > of.height:
+        raise ConflictError(
+            f"These masks were drawn on frames of another size than {of.width} x {of.height}, as "
+            "the sequence has by now: reset its frame-by-frame work and draw them again."
+        )
     return Mask(left, top, width, height, parse_rle(entry["runs"], width * height))
 
 

@@ -17,6 +17,7 @@ from jobs.models import Job, Revision, Run
 from jobs.options import Direction
 from jobs.plan import RunPlan
 from jobs.run_views import options_from
+from jobs.sequence_reading import KIND
 from jobs.session_base import BaseInputs, Scores
 from jobs.session_models import LiveSession
 from jobs.store_inputs import export_path, learned_path
@@ -49,8 +50,8 @@ class Start:
 
 def find_start(session: Session, files: JobFiles, job: Job) -> Start:
     """Where a new session of the job begins. Raises ConflictError where there is nothing to see."""
-    run = store.published_run(session, job.id)
-    if run is not None:
+    run, revision = store.published_run(session, job.id), store.latest_revision(session, job)
+    if run is not None and not _has_other_frames(revision, run):
         engine, learned = _engine(session, files, run)
         return Start(
             revision=run.revision,
@@ -60,7 +61,6 @@ def find_start(session: Session, files: JobFiles, job: Job) -> Start:
             engine=engine,
             learned=learned,
         )
-    revision = store.latest_revision(session, job)
     if revision is None or revision.refused:
         reason = revision.refused if revision is not None else "it is not here any more"
         raise ConflictError(f"The export of job {job.id} was refused: {reason}")
@@ -82,6 +82,8 @@ def stale(session: Session, row: LiveSession) -> str:
     job = store.get_job(session, row.job_id)
     run, latest = store.published_run(session, row.job_id), store.latest_revision(session, job)
     accepted = (row.accepted or {}).get("run", 0)
+    if run is not None and _has_other_frames(latest, run):
+        run = None  # nobody wants masks of frames that are gone
     if run is not None and run.number > max(row.run or 0, accepted):
         return (
             f"Run {run.number} was completed since this session began: accept what you want to "
@@ -95,6 +97,13 @@ def stale(session: Session, row: LiveSession) -> str:
     if latest.number <= run.revision:
         return f"{arrived}, and so did a result of it: reset the session to begin anew from that."
     return f"{arrived}: start a run of it, then reset the session to begin anew from its result."
+
+
+def _has_other_frames(latest: Revision | None, run: Run) -> bool:
+    """Whether a sequence of the studio was changed on disk and read again since a run."""
+    if latest is None or latest.number <= run.revision:
+        return False
+    return latest.summary["kind"] == KIND and bool(latest.summary["has_images"])
 
 
 def base_path(files: JobFiles, row: LiveSession) -> Path:

@@ -19,7 +19,7 @@ from config import Settings
 from cvat_io.masks import encode, format_rle
 from errors import ConflictError, InputError, NotFoundError
 from jobs.service import Jobs
-from tests.helpers.sequences import HEIGHT, WIDTH, make_folder, settled
+from tests.helpers.sequences import HEIGHT, WIDTH, image_bytes, make_folder, settled
 
 COUNT = 6
 
@@ -254,3 +254,23 @@ def test_a_folder_that_somebody_else_put_there_is_never_replaced(
         drawn.components.save("_hand", "left", 1)
     assert mine.read_bytes() == b"the work of last week"
     drawn.components.save("_hand", "right", 1)
+
+
+def test_masks_of_frames_that_are_gone_are_refused_and_a_reset_begins_with_the_new_ones(
+    drawn: Jobs, settings: Settings
+) -> None:
+    for number in range(COUNT):
+        small = image_bytes(number, width=12, height=12)
+        (settings.sequences_path / "hand" / f"{number + 1}.png").write_bytes(small)
+    drawn.sequences.open("hand")
+    settled(drawn.sequences, "hand")
+    with pytest.raises(ConflictError, match="frames of another size than 12 x 12"):
+        drawn.components.save("_hand", "left", 1)
+    assert drawn.components.listed("_hand").components == ()
+    assert "reset the session" in drawn.sessions.view("_hand").stale
+    drawn.sessions.reset("_hand")
+    view = drawn.sessions.view("_hand")
+    assert (view.stale, view.key_frames) == ("", ())
+    drawn.sessions.on_objects("_hand", "add", "", "left")
+    drawn.sessions.edit("_hand", 0, [{"object": 1, "box": [0, 0, 12, 12], "runs": "0,144"}])
+    assert drawn.components.save("_hand", "left", 1, layer="session").frames == COUNT
