@@ -25,6 +25,7 @@ from jobs.files import JobFiles, hash_file
 from jobs.frames_text import parse_frames
 from jobs.receive import Receiver
 from jobs.sequence_reading import KIND
+from jobs.session_start import has_other_frames
 from jobs.store import Received, latest_revision, published_run
 
 
@@ -55,6 +56,11 @@ class Drawn:
             raise ConflictError(
                 f"Nothing of {job.name} is accepted yet: draw masks, accept them, and go to the "
                 "queue then."
+            )
+        if has_other_frames(revision, run):
+            raise ConflictError(
+                f"{job.name} was changed on disk since masks of it were accepted: reset its "
+                "frame-by-frame work, draw and accept again, and go to the queue then."
             )
         result = self._files.result(job_id, run.revision, run.number)
         if not result.is_file():

@@ -51,7 +51,7 @@ class Start:
 def find_start(session: Session, files: JobFiles, job: Job) -> Start:
     """Where a new session of the job begins. Raises ConflictError where there is nothing to see."""
     run, revision = store.published_run(session, job.id), store.latest_revision(session, job)
-    if run is not None and not _has_other_frames(revision, run):
+    if run is not None and not has_other_frames(revision, run):
         engine, learned = _engine(session, files, run)
         return Start(
             revision=run.revision,
@@ -82,7 +82,7 @@ def stale(session: Session, row: LiveSession) -> str:
     job = store.get_job(session, row.job_id)
     run, latest = store.published_run(session, row.job_id), store.latest_revision(session, job)
     accepted = (row.accepted or {}).get("run", 0)
-    if run is not None and _has_other_frames(latest, run):
+    if run is not None and has_other_frames(latest, run):
         run = None  # nobody wants masks of frames that are gone
     if run is not None and run.number > max(row.run or 0, accepted):
         return (
@@ -99,7 +99,7 @@ def stale(session: Session, row: LiveSession) -> str:
     return f"{arrived}: start a run of it, then reset the session to begin anew from its result."
 
 
-def _has_other_frames(latest: Revision | None, run: Run) -> bool:
+def has_other_frames(latest: Revision | None, run: Run) -> bool:
     """Whether a sequence of the studio was changed on disk and read again since a run."""
     if latest is None or latest.number <= run.revision:
         return False

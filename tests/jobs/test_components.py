@@ -267,6 +267,8 @@ def test_masks_of_frames_that_are_gone_are_refused_and_a_reset_begins_with_the_n
     with pytest.raises(ConflictError, match="frames of another size than 12 x 12"):
         drawn.components.save("_hand", "left", 1)
     assert drawn.components.listed("_hand").components == ()
+    with pytest.raises(ConflictError, match="changed on disk since masks of it were accepted"):
+        drawn.sequences.drawn.keep("_hand")
     assert "reset the session" in drawn.sessions.view("_hand").stale
     drawn.sessions.reset("_hand")
     view = drawn.sessions.view("_hand")
