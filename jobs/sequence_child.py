@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,8 @@ def _ask(
         finally:
             ended.set()
             child.kill()
+            with suppress(BrokenPipeError):  # what it never heard is still to be written
+                child.stdin.close()
     if "error" in answer:
         raise InputError(answer["error"])
     if "made" not in answer:
