@@ -164,7 +164,8 @@ class SpanLoop:
                 self._pace,
                 self.stop,
                 seat=self._seat,
-                claim=self._live.claim,
+                # Learning keeps nothing of an attempt: people who click would restart it for ever.
+                claim=None if lease.learns else self._live.claim,
             ) as beat,
         ):
             _log.info("%s: attempt %s at %s.", self._me.name, lease.attempts, lease.doing)
