@@ -3,6 +3,7 @@
 import { call, toSignIn } from "./api.js";
 import { refresh } from "./main.js";
 import { note } from "./notes.js";
+import { uploadRow } from "./upload_row.js";
 
 const LOOK_EVERY = 600; // ms, while something is being read
 const FITTING = /\.(mp4|m4v|mov|mkv|webm|avi|mpe?g|ts|ogv|wmv|zip)$/i;
@@ -114,27 +115,11 @@ function take(files) {
 }
 
 function row(file) {
-  const line = document.createElement("li");
-  const name = document.createElement("b");
-  name.textContent = file.name;
-  const bar = document.createElement("progress");
-  bar.max = 1;
-  bar.value = 0;
-  bar.setAttribute("aria-label", `Upload of ${file.name}`);
-  const state = document.createElement("span");
-  state.className = "muted";
-  state.textContent = "waits";
-  const stop = document.createElement("button");
-  stop.type = "button";
-  stop.className = "quiet";
-  stop.textContent = "Cancel";
-  line.append(name, bar, state, stop);
-  uploads.append(line);
-  const upload = { file, line, bar, state, stop, request: null };
-  stop.addEventListener("click", () => {
+  const upload = { file, ...uploadRow(file, uploads), request: null };
+  upload.stop.addEventListener("click", () => {
     const place = waiting.indexOf(upload);
     if (place >= 0) waiting.splice(place, 1);
-    line.remove();
+    upload.line.remove();
     upload.request?.abort();
   });
   return upload;

@@ -5,6 +5,7 @@
 
 import { toSignIn } from "./api.js";
 import { note } from "./notes.js";
+import { uploadRow } from "./upload_row.js";
 
 const FIRST_PIECE = 8 * 2 ** 20; // bytes
 const LARGEST_PIECE = 64 * 2 ** 20;
@@ -51,24 +52,8 @@ function take(files, changed) {
 }
 
 function row(file, changed) {
-  const line = document.createElement("li");
-  const name = document.createElement("b");
-  name.textContent = file.name;
-  const bar = document.createElement("progress");
-  bar.max = 1;
-  bar.value = 0;
-  bar.setAttribute("aria-label", `Upload of ${file.name}`);
-  const state = document.createElement("span");
-  state.className = "muted";
-  state.textContent = "waits";
-  const stop = document.createElement("button");
-  stop.type = "button";
-  stop.className = "quiet";
-  stop.textContent = "Cancel";
-  line.append(name, bar, state, stop);
-  list.append(line);
-  const upload = { file, line, bar, state, stop, changed, place: "", request: null, given_up: false, wake: null };
-  stop.addEventListener("click", () => cancel(upload));
+  const upload = { file, ...uploadRow(file, list), changed, place: "", request: null, given_up: false, wake: null };
+  upload.stop.addEventListener("click", () => cancel(upload));
   return upload;
 }
 
