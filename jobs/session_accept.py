@@ -2,18 +2,23 @@
 
 The result is written and verified as that of any other run. Its annotations are a copy of the
 base's in which a person's masks stand as the session has them.
+
+Whoever accepts holds the lock of the job's `accept.lock`, on all machines. Until the run is on
+record its folder holds a file `.accepting`, by which the next one knows what a crash left.
 """
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from hashlib import file_digest
 from pathlib import Path
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from config import Limits
@@ -27,6 +32,7 @@ from errors import ConflictError, NotFoundError
 from jobs import audit, store, store_runs
 from jobs.files import JobFiles, sync_folder
 from jobs.frames_text import format_frames
+from jobs.locks import locked
 from jobs.models import Job, Run
 from jobs.options import Mode, RunOptions
 from jobs.plan import Origin, RunPlan
@@ -39,6 +45,8 @@ from jobs.store import now, touch
 from jobs.views import RunState
 
 STAGES = ("decode", "track", "encode", "write")
+_LOCK = "accept.lock"
+_MARK = ".accepting"  # in a run's folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +78,42 @@ class Accepted:
     until: int | None
 
 
+@contextmanager
+def alone(files: JobFiles, job_id: str) -> Iterator[None]:
+    """Let nobody else accept of this job meanwhile. Raises ConflictError while somebody does."""
+    try:
+        with locked(files.job(job_id) / _LOCK, wait=False):
+            yield
+    except BlockingIOError as exc:
+        raise ConflictError(
+            f"Frames of job {job_id} are being accepted just now: wait a moment, then accept "
+            "again, which gives that very run where nothing was changed since."
+        ) from exc
+
+
+def accepted_run(row: LiveSession, until: int | None) -> int | None:
+    """The run in which the session, as it is now, was accepted up to `until`; None for none."""
+    return next((run for last, run in _runs(row, row.version) if last == until), None)
+
+
+def clear_up(session: Session, files: JobFiles, job_id: str) -> None:
+    """Remove what accepting left that broke off before its run was on record.
+
+    Nobody else may be accepting.
+    """
+    recorded = set(session.scalars(select(Run.number).where(Run.job_id == job_id)))
+    for mark in files.job(job_id).glob(f"*/runs/*/{_MARK}"):
+        if mark.parent.name.isdecimal() and int(mark.parent.name) in recorded:
+            mark.unlink(missing_ok=True)
+        else:
+            shutil.rmtree(mark.parent, ignore_errors=True)
+
+
+def settle(files: JobFiles, job_id: str, written: Written) -> None:
+    """Note that the run is on record, so that its folder stays."""
+    (files.run(job_id, written.revision, written.number) / _MARK).unlink(missing_ok=True)
+
+
 def reserve_number(session: Session, files: JobFiles, job_id: str) -> int:
     """A run's number that nobody else gets."""
     job = store.get_job(session, job_id)
@@ -99,6 +143,7 @@ def write(state: State, files: JobFiles, number: int, accepted: Accepted) -> Wri
         copy = folder / "annotations.xml"
         write_annotations(copy, export, composed.human())
         out.parent.mkdir(parents=True, exist_ok=True)
+        (out.parent / _MARK).touch()
         draft = stack.enter_context(temporary_name(out))
         largest = state.row.next_object - 1  # also of objects that were merged meanwhile
         lineage = Lineage.behind(export.others(), largest, export.meta.frames)
@@ -169,7 +214,12 @@ def publish(session: Session, job_id: str, written: Written) -> None:
         )
     )
     _show(session, job, written)
-    row.accepted = {"until": written.until, "run": written.number, "version": written.version}
+    row.accepted = {
+        "until": written.until,
+        "run": written.number,
+        "version": written.version,
+        "runs": [*_runs(row, written.version), (written.until, written.number)],
+    }
     row.updated = at
     what = "all frames" if written.until is None else f"the frames up to {written.until}"
     audit.record(session, "accept", job_id, f"run {written.number}, {what}")
@@ -178,6 +228,15 @@ def publish(session: Session, job_id: str, written: Written) -> None:
         job_id,
         log=f"Run {written.number}: {what} accepted frame by frame; the result is published.",
     )
+
+
+def _runs(row: LiveSession, version: int) -> list[tuple[int | None, int]]:
+    """Up to which frames the session was accepted at one version, and the runs they became."""
+    done = row.accepted
+    if done is None or done["version"] != version:
+        return []
+    # Of a session that was accepted before all of them were kept the last one is known.
+    return [(last, run) for last, run in done.get("runs", [(done["until"], done["run"])])]
 
 
 def _show(session: Session, job: Job, written: Written) -> None:

@@ -44,33 +44,18 @@ class SessionRoom:
         self._files = files
 
     def accept(self, job_id: str, until: int | None) -> Published:
-        """Publish the frames up to `until` (None: all) as a run; once for the same masks."""
-        with self.reading(job_id) as state:
-            if until is not None:
-                state.require_frame(until)
-            done = state.row.accepted
-            if done and (done["until"], done["version"]) == (until, state.row.version):
-                return _published(job_id, done["run"])
-        with self._database.write() as session:
-            number = session_accept.reserve_number(session, self._files, job_id)
-        with self.reading(job_id, frozen=True) as state:
-            written = session_accept.write(
-                state,
-                self._files,
-                number,
-                session_accept.Accepted(
-                    archive=archive_path(state.session, self._files, state.row),
-                    limits=self._settings.limits,
-                    until=until,
-                ),
-            )
-        try:
-            with self._database.write() as session:
-                session_accept.publish(session, job_id, written)
-        except InputError:  # the session was reset or the job deleted: nobody will ask for it
-            shutil.rmtree(self._files.run(job_id, written.revision, number), ignore_errors=True)
-            raise
-        return _published(job_id, number)
+        """Publish the frames up to `until` (None: all) as a run; once for the same masks.
+
+        Raises ConflictError while somebody else does, on whatever machine.
+        """
+        self._ensure(job_id)
+        with session_accept.alone(self._files, job_id):
+            with self.reading(job_id) as state:
+                if until is not None and state.require_frame(until) == state.head.numbers[-1]:
+                    until = None
+                session_accept.clear_up(state.session, self._files, job_id)
+                run = session_accept.accepted_run(state.row, until)
+            return _published(job_id, run or self._accept(job_id, until))
 
     def reset(self, job_id: str) -> Changed:
         """Begin anew from what is newest; all that was not accepted is lost."""
@@ -114,6 +99,30 @@ class SessionRoom:
             yield self._state(session, job_id)
 
     # -- inside ----------------------------------------------------------------------------------
+
+    def _accept(self, job_id: str, until: int | None) -> int:
+        """Write, verify and record a run; returns its number."""
+        with self._database.write() as session:
+            number = session_accept.reserve_number(session, self._files, job_id)
+        with self.reading(job_id, frozen=True) as state:
+            written = session_accept.write(
+                state,
+                self._files,
+                number,
+                session_accept.Accepted(
+                    archive=archive_path(state.session, self._files, state.row),
+                    limits=self._settings.limits,
+                    until=until,
+                ),
+            )
+        try:
+            with self._database.write() as session:
+                session_accept.publish(session, job_id, written)
+        except InputError:  # the session was reset or the job deleted: nobody will ask for it
+            shutil.rmtree(self._files.run(job_id, written.revision, number), ignore_errors=True)
+            raise
+        session_accept.settle(self._files, job_id, written)
+        return number
 
     def _state(self, session: Session, job_id: str) -> State:
         row = session.get(LiveSession, job_id)

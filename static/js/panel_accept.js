@@ -7,9 +7,12 @@ export function bindAccept({ session, view, complain, before }) {
   const form = dialog.querySelector("form");
   const { which, until, download } = form.elements;
   const reason = dialog.querySelector(".reason");
-  const accept = dialog.querySelector("[value='accept']");
+  const doing = dialog.querySelector(".doing");
+  const opener = document.querySelector("[data-do='accept']");
+  const buttons = [opener, dialog.querySelector("[value='accept']")];
+  const words = buttons.map((button) => button.textContent);
 
-  document.querySelector("[data-do='accept']").addEventListener("click", async () => {
+  opener.addEventListener("click", async () => {
     try { await before(); } catch (error) { complain(error.message); return; }
     const { sequence } = view;
     Object.assign(until, { min: sequence.first, max: sequence.last, step: sequence.step, value: view.frame });
@@ -22,18 +25,28 @@ export function bindAccept({ session, view, complain, before }) {
 
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    accept.disabled = true;
     reason.hidden = true;
+    show(true);
     try {
       const answer = await session.send("accept", { until: which.value === "all" ? null : until.valueAsNumber });
       dialog.close();
       note(`Accepted as run ${answer.run}${which.value === "all" ? "" : `, up to frame ${until.valueAsNumber}`}.`);
       if (download.checked) fetchFile(answer.result);
     } catch (error) {
+      if (!dialog.open) complain(error.message);
       reason.textContent = error.message;
       reason.hidden = false;
-    } finally { accept.disabled = false; }
+    } finally { show(false); }
   });
+
+  // A result takes seconds to minutes: who waits sees that it is being made, and asks only once.
+  function show(accepting) {
+    buttons.forEach((button, index) => {
+      button.disabled = accepting;
+      button.textContent = accepting ? "Accepting…" : words[index];
+    });
+    doing.textContent = accepting ? "The result is being written and compared with what was drawn…" : "";
+  }
 }
 
 function fetchFile(address) {

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from cvat_io.masks import encode_labels, same_pixels
+from jobs import session_accept
 from tests.browser.installation import LAST, LONG, Site, middle, place, shows, stroke
 from tests.helpers.clips import masks_by_frame
 
@@ -117,6 +118,36 @@ def test_the_round_by_keyboard(site: Site, enter: Open, tmp_path: Path) -> None:
     expect(page.locator(".note")).to_contain_text(["Accepted as run 1"])
     page.goto(f"{site.url}/jobs/{job}")
     expect(page.locator(".tag.completed")).to_be_visible()
+
+
+def test_accepting_is_asked_for_once_and_says_what_goes_on(site: Site, enter: Open) -> None:
+    job = site.job()
+    page = enter(job, quiet=False)  # a browser tells of what was refused
+    asked: list[Any] = []
+    page.route("**/session/accept", lambda route: asked.append(route))  # on a slow line
+    opener, dialog = page.locator("[data-do=accept]"), page.locator("#accept")
+    page.keyboard.press("a")
+    dialog.get_by_label("All frames").check()
+    dialog.get_by_label("Download it now").uncheck()
+    page.keyboard.press("Enter")
+    expect(dialog.get_by_role("button", name="Accepting…")).to_be_disabled()
+    expect(dialog.get_by_role("status")).to_contain_text("is being written")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    expect(opener).to_be_disabled()
+    expect(opener).to_have_text("Accepting…")
+    page.keyboard.press("a")
+    expect(dialog).to_be_hidden()
+    with session_accept.alone(site.house.jobs.files, job):  # as somebody else does
+        asked.pop().continue_()
+        expect(page.locator(".note.bad")).to_contain_text("being accepted just now: wait a moment")
+    assert asked == []
+    page.unroute("**/session/accept")
+    opener.click()
+    expect(dialog.get_by_role("button", name="Accept")).to_be_enabled()
+    page.keyboard.press("Enter")
+    expect(page.locator(".note").last).to_contain_text("Accepted as run 1")
 
 
 def test_the_round_by_mouse(site: Site, enter: Open) -> None:

@@ -1,0 +1,123 @@
+"""Promise: accepting the same masks is one run, however often, from wherever and after whatever."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from config import Settings
+from errors import ConflictError
+from jobs import session_accept
+from jobs.service import Jobs
+from tests.helpers.clips import masks_by_frame
+
+ROOT = Path(__file__).resolve().parents[2]
+# Another server: it accepts once it is told to, and dies where the last argument says so.
+_OTHER = """
+import os, sys
+from pathlib import Path
+from config import Settings
+from errors import ConflictError
+from jobs import session_accept
+from jobs.service import Jobs
+data, url, dies = sys.argv[1:]
+jobs = Jobs(Settings(data_dir=Path(data), downloads_path=Path(data) / "none", database_url=url))
+if dies:
+    setattr(session_accept, dies, lambda *_: os._exit(9))
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    print(jobs.sessions.accept("264", None).run)
+except ConflictError as exc:
+    print(exc)
+jobs.close()
+"""
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def jobs(settings: Settings, export: Path, request: pytest.FixtureRequest) -> Iterator[Jobs]:
+    if request.param == "postgresql":
+        settings = replace(settings, database_url=request.getfixturevalue("postgres_url"))
+    jobs = Jobs(settings)
+    with export.open("rb") as stream:
+        jobs.receive("264.zip", stream)
+    jobs.sessions.view("264")
+    yield jobs
+    jobs.close()
+
+
+def other(jobs: Jobs, dies: str = "") -> subprocess.Popen[str]:
+    of = jobs.settings
+    found = subprocess.Popen(
+        [sys.executable, "-c", _OTHER, str(of.data_dir), of.database_url, dies],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert found.stdout is not None
+    assert found.stdout.readline() == "ready\n"
+    return found
+
+
+def folders(jobs: Jobs) -> list[str]:
+    return sorted(path.name for path in jobs.files.run("264", 1, 0).parent.glob("*"))
+
+
+def test_servers_that_accept_at_once_publish_one_run(jobs: Jobs) -> None:
+    others = [other(jobs) for _ in range(3)]
+    for each in others:
+        assert each.stdin is not None
+        each.stdin.write("\n")
+        each.stdin.flush()
+    said = {each.communicate()[0].strip() for each in others}
+    assert "1" in said
+    assert all("being accepted just now: wait a moment" in text for text in said - {"1"})
+    assert jobs.sessions.accept("264", None).run == 1
+    assert [run.number for run in jobs.job("264").runs] == [1]
+    assert folders(jobs) == ["1"]
+
+
+def test_while_somebody_accepts_others_are_told_so(jobs: Jobs) -> None:
+    with session_accept.alone(jobs.files, "264"), pytest.raises(ConflictError, match="wait a mom"):
+        jobs.sessions.accept("264", None)
+    assert jobs.sessions.accept("264", None).run == 1
+
+
+def test_a_crash_before_the_run_is_on_record_leaves_nothing_once_it_is_repeated(jobs: Jobs) -> None:
+    dead = other(jobs, "publish")
+    dead.communicate("\n")
+    assert dead.returncode == 9
+    assert folders(jobs) == ["1"]
+    assert jobs.job("264").runs == ()
+    done = jobs.sessions.accept("264", None)
+    assert [run.number for run in jobs.job("264").runs] == [done.run]
+    assert folders(jobs) == [str(done.run)]
+    assert sorted(masks_by_frame(jobs.result("264", done.run))) == [0, 6, 11]
+
+
+def test_a_crash_behind_the_record_gives_that_run_once_it_is_repeated(jobs: Jobs) -> None:
+    dead = other(jobs, "settle")
+    dead.communicate("\n")
+    assert dead.returncode == 9
+    assert jobs.sessions.accept("264", None).run == 1
+    assert folders(jobs) == ["1"]
+    assert jobs.result("264", 1).is_file()
+
+
+def test_what_was_accepted_before_something_else_is_known_as_long_as_nothing_changes(
+    jobs: Jobs,
+) -> None:
+    sessions = jobs.sessions
+    assert sessions.accept("264", 5).run == 1
+    assert sessions.accept("264", None).run == 2
+    assert sessions.accept("264", 5).run == 1
+    assert sessions.accept("264", 11).run == 2, "the last frame is all frames"
+    sessions.set_key("264", 6, False)
+    assert sessions.accept("264", 5).run == 3
+    assert sessions.accept("264", None).run == 4
