@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sqlalchemy import Table, delete, select
+from sqlalchemy import Table, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -19,7 +19,11 @@ from jobs.session_masks import Origin
 from jobs.session_models import SessionEdit, SessionFrame, SessionMask
 from jobs.session_state import AS_BASE, State
 
-MOST_EDITS = 200  # of one session that can be taken back
+MOST_EDITS = 200  # of one session that can be taken back: nobody goes back by hand any further
+MOST_EDITS_BYTES = 64 * 2**20
+"""Packed, of one session. A drawn mask takes kilobytes, so that this is far beyond 200 of them; an
+object of a film's length taken off takes megabytes, and of 200 such the database would grow without
+end. The latest change stays whatever its size, which MOST_ROWS bounds: who did it can undo it."""
 MOST_ROWS = 200_000  # masks that one change may write: others wait for their turn meanwhile
 _AT_ONCE = 500  # frames whose rows are read at once, and rows that are written at once
 
@@ -330,14 +334,17 @@ def _as_base(state: State, frame: int) -> FrameRow:
 
 
 def _forget_old(session: Session, job_id: str) -> None:
-    oldest = session.scalars(
-        select(SessionEdit.id)
+    """Forget the oldest changes, until neither their number nor their bytes are too many."""
+    packed = session.execute(
+        select(SessionEdit.id, func.length(SessionEdit.change))
         .where(SessionEdit.job_id == job_id)
         .order_by(SessionEdit.id.desc())
-        .offset(MOST_EDITS)
-        .limit(1)
-    ).one_or_none()
-    if oldest is not None:
-        session.execute(
-            delete(SessionEdit).where(SessionEdit.job_id == job_id, SessionEdit.id <= oldest)
-        )
+    )
+    total = 0
+    for place, (oldest, size) in enumerate(packed.all()):
+        total += size
+        if place >= MOST_EDITS or (place and total > MOST_EDITS_BYTES):
+            session.execute(
+                delete(SessionEdit).where(SessionEdit.job_id == job_id, SessionEdit.id <= oldest)
+            )
+            return

@@ -6,8 +6,13 @@ computed the frame anew: a person's pixels are there afterwards.
 
 from __future__ import annotations
 
-import pytest
+from dataclasses import replace
+from pathlib import Path
 
+import pytest
+from sqlalchemy import func, select
+
+from config import Settings
 from cvat_io.model import MaskShape
 from errors import InputError
 from jobs import audit, session_change
@@ -15,6 +20,7 @@ from jobs.service import Jobs
 from jobs.session_change import Change
 from jobs.session_edits import RangeAction
 from jobs.session_masks import Origin, pack
+from jobs.session_models import SessionEdit
 from jobs.session_state import COMPUTED
 from jobs.sessions import Sessions
 from tests.helpers.clips import masks_by_frame
@@ -114,3 +120,55 @@ def test_a_change_of_too_many_masks_is_refused_and_changes_nothing(
     with pytest.raises(InputError, match="more than 10 masks at once: choose fewer frames"):
         sessions.on_range("264", RangeAction.ABSENT, None, 0, 11)
     assert sessions.view("264").version == before
+
+
+def undone(sessions: Sessions) -> int:
+    """How many changes can be taken back, one after the other."""
+    count = 0
+    while sessions.view("264").can_undo:
+        sessions.take_back("264", "undo")
+        count += 1
+    return count
+
+
+def test_the_oldest_changes_are_forgotten_once_there_are_too_many(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_change, "MOST_EDITS", 3)
+    for x in range(5):
+        sessions.edit("264", 3, [{"object": 1, **sent(square(x, 1))}])
+    assert undone(sessions) == 3
+    assert masks(sessions, 3)[1]["box"] == [1, 1, 6, 6]
+
+
+def test_the_oldest_changes_are_forgotten_once_they_take_too_much_room_and_the_last_never_is(
+    jobs: Jobs, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def draw(times: int) -> None:
+        for x in range(times):
+            sessions.edit("264", 3, [{"object": 1, **sent(square(x, 1))}])
+
+    draw(2)
+    with jobs.database.read() as session:
+        sizes = session.scalars(select(func.length(SessionEdit.change))).all()
+    monkeypatch.setattr(session_change, "MOST_EDITS_BYTES", int(max(sizes) * 3.5))
+    draw(6)
+    assert undone(sessions) == 3
+    monkeypatch.setattr(session_change, "MOST_EDITS_BYTES", 1)
+    draw(6)
+    assert undone(sessions) == 1
+    assert masks(sessions, 3)[1]["box"] == [4, 1, 6, 6], "the others stay as they are"
+
+
+@pytest.mark.postgres
+def test_postgresql_counts_the_bytes_of_changes_too(
+    settings: Settings, postgres_url: str, export: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_change, "MOST_EDITS_BYTES", 1)
+    jobs = Jobs(replace(settings, database_url=postgres_url))
+    with export.open("rb") as stream:
+        jobs.receive("264.zip", stream)
+    for x in range(3):
+        jobs.sessions.edit("264", 3, [{"object": 1, **sent(square(x, 1))}])
+    assert undone(jobs.sessions) == 1
+    jobs.close()
