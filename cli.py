@@ -179,8 +179,7 @@ def _worker(options: argparse.Namespace, settings: Settings) -> int:
 
 @by_a_person
 def _submit(options: argparse.Namespace, settings: Settings) -> int:
-    from jobs.options import Priority
-    from jobs.plan import require_fit
+    from jobs.options import Priority, require_fit
     from jobs.service import Jobs
 
     chosen = replace(

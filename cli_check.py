@@ -65,7 +65,8 @@ def check(options: argparse.Namespace, settings: Settings) -> int:
 def _planned(options: argparse.Namespace, settings: Settings) -> Iterator[str]:
     """Say what `relay track` with these options would compute, and about how long it would take."""
     from jobs import expect
-    from jobs.plan import RunInputs, draft, require_previous
+    from jobs.options import require_previous
+    from jobs.plan import RunInputs, draft
     from jobs.planned import plan_view
     from web import words
 
@@ -92,6 +93,7 @@ def _planned(options: argparse.Namespace, settings: Settings) -> Iterator[str]:
         yield told
     yield from (f"Changed     {line}" for line in words.changes(planned))
     yield from (f"Conflict    {line}" for line in words.conflicts(planned))
+    yield from (f"Beyond      {line}" for line in words.beyond(planned))
     yield from (f"Note        {line}" for line in planned.notes)
 
 

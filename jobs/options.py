@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
+
+from errors import InputError
 
 
 class Mode(StrEnum):
@@ -109,3 +112,47 @@ class RunOptions:
     stop_at_divergence: float = 0.0
     min_speck: int = 0
     min_hole: int = 0
+
+
+def require_fit(options: RunOptions) -> None:
+    """Raise InputError for options that cannot be used, or not together, with whatever export."""
+    if options.mode is Mode.PANEL:
+        raise InputError(
+            "A run of the mode panel is made by accepting frames in a job's panel: start one with "
+            "the mode initial or resegment."
+        )
+    if not 0 <= options.seed <= MOST_SEED:
+        raise InputError(
+            f"The seed {options.seed} cannot be used: give a whole number from 0 to {MOST_SEED}."
+        )
+    if not 0 <= options.stop_at_divergence <= 1:
+        raise InputError(
+            f"Stopping at divergence {options.stop_at_divergence:g} cannot be: give a number above "
+            "0 and up to 1, such as 0.5, or 0 to stop nowhere."
+        )
+    for name, pixels in (("min-speck", options.min_speck), ("min-hole", options.min_hole)):
+        if not 0 <= pixels <= MOST_CLEANED:
+            raise InputError(
+                f"The option {name} cannot be {pixels}: give a number of pixels from 0 (nothing is "
+                f"cleaned) to {MOST_CLEANED}."
+            )
+    if options.prompts is not Prompts.OFF and options.reuse_previous:
+        raise InputError(
+            "Masks are either reused from the previous result or made of rectangles and polygons "
+            "where the export lacks them: switch one of both off."
+        )
+    if options.refine and options.segmenter == BUILTIN_SEGMENTER:
+        raise InputError(
+            "Looking again at doubtful frames ('refine') needs a segmenter with published weights, "
+            "since the built-in one was measured to make masks worse: name another segmenter, one "
+            "that `relay models` says makes masks."
+        )
+
+
+def require_previous(options: RunOptions, previous: Path | None) -> None:
+    """Raise InputError for a previous result that would do nothing."""
+    if previous is not None and options.mode is Mode.INITIAL:
+        raise InputError(
+            "An initial run takes nothing from a previous result: leave --previous out, or say "
+            "--mode resegment."
+        )

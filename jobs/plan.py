@@ -21,15 +21,7 @@ from cvat_io.reader import open_export
 from errors import InputError, one_line
 from jobs.frames_text import describe, format_frames, parse_frames
 from jobs.notes import engine_notes, plan_notes
-from jobs.options import (
-    BUILTIN_SEGMENTER,
-    MOST_CLEANED,
-    MOST_SEED,
-    KeyFrames,
-    Mode,
-    Prompts,
-    RunOptions,
-)
+from jobs.options import KeyFrames, Mode, Prompts, RunOptions, require_fit
 from jobs.renewal import Renewal, renew
 from jobs.resegment import Changes, find_changes, require_same_job
 from jobs.spans import Passes, SpanPlan, gaps, plan_spans
@@ -41,7 +33,7 @@ KINDS = {
     Prompts.BOTH: frozenset(Kind),
 }
 
-__all__ = ["Origin", "RunInputs", "RunPlan", "SpanPlan", "plan_run", "require_fit"]
+__all__ = ["Origin", "RunInputs", "RunPlan", "SpanPlan", "plan_run"]
 
 
 class Origin(StrEnum):
@@ -151,60 +143,19 @@ def prompts_of(inputs: RunInputs) -> list[Prompt]:
         return find_prompts(export, kinds, inputs.ignore_labels)
 
 
-def require_fit(options: RunOptions) -> None:
-    """Raise InputError for options that cannot be used, or not together, with whatever export."""
-    if options.mode is Mode.PANEL:
-        raise InputError(
-            "A run of the mode panel is made by accepting frames in a job's panel: start one with "
-            "the mode initial or resegment."
-        )
-    if not 0 <= options.seed <= MOST_SEED:
-        raise InputError(
-            f"The seed {options.seed} cannot be used: give a whole number from 0 to {MOST_SEED}."
-        )
-    if not 0 <= options.stop_at_divergence <= 1:
-        raise InputError(
-            f"Stopping at divergence {options.stop_at_divergence:g} cannot be: give a number above "
-            "0 and up to 1, such as 0.5, or 0 to stop nowhere."
-        )
-    for name, pixels in (("min-speck", options.min_speck), ("min-hole", options.min_hole)):
-        if not 0 <= pixels <= MOST_CLEANED:
-            raise InputError(
-                f"The option {name} cannot be {pixels}: give a number of pixels from 0 (nothing is "
-                f"cleaned) to {MOST_CLEANED}."
-            )
-    if options.prompts is not Prompts.OFF and options.reuse_previous:
-        raise InputError(
-            "Masks are either reused from the previous result or made of rectangles and polygons "
-            "where the export lacks them: switch one of both off."
-        )
-    if options.refine and options.segmenter == BUILTIN_SEGMENTER:
-        raise InputError(
-            "Looking again at doubtful frames ('refine') needs a segmenter with published weights, "
-            "since the built-in one was measured to make masks worse: name another segmenter, one "
-            "that `relay models` says makes masks."
-        )
-
-
-def require_previous(options: RunOptions, previous: Path | None) -> None:
-    """Raise InputError for a previous result that would do nothing."""
-    if previous is not None and options.mode is Mode.INITIAL:
-        raise InputError(
-            "An initial run takes nothing from a previous result: leave --previous out, or say "
-            "--mode resegment."
-        )
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drafted:
     """A plan, and what is only for people to read.
 
-    `meta`: the export's head. `changes`: of a re-segmentation. `objects`: how many objects are
-    followed, or at least so many where it takes a pass to tell which masks are one object.
+    `meta`: the export's head. `sequence`: frames that have an image, ascending. `changes`: of a
+    re-segmentation. `objects`: how many objects are followed, or at least so many where it takes a
+    pass to tell which masks are one object.
     """
 
     plan: RunPlan
+    options: RunOptions
     meta: Meta
+    sequence: tuple[int, ...]
     changes: Changes | None
     objects: int
 
@@ -309,7 +260,14 @@ def draft(inputs: RunInputs) -> Drafted:
         ),
         notes=notes,
     )
-    return Drafted(plan=plan, meta=meta, changes=changes, objects=_objects(inspection, plan))
+    return Drafted(
+        plan=plan,
+        options=options,
+        meta=meta,
+        sequence=sequence,
+        changes=changes,
+        objects=_objects(inspection, plan),
+    )
 
 
 def _renewals(

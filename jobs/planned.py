@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jobs.beyond import beyond
 from jobs.compare import ChangeKind, MaskChange, changes_of
 from jobs.frames_text import format_few
 from jobs.plan import Drafted
@@ -10,6 +11,7 @@ from jobs.views import ChangeView, ExpectedView, PlannedSpanView, PlanView
 
 MOST_GROUPS = 24  # kinds of changes and labels that are told
 MOST_CONFLICTS = 12
+MOST_BEYOND = 12  # objects of which is said what becomes of them elsewhere
 
 
 def plan_view(drafted: Drafted, expected: ExpectedView) -> PlanView:
@@ -17,6 +19,7 @@ def plan_view(drafted: Drafted, expected: ExpectedView) -> PlanView:
     plan, step = drafted.plan, drafted.meta.frames.step
     groups = _groups(drafted.changes, step)
     conflicts = _conflicts(drafted.changes)
+    elsewhere = beyond(drafted)
     given_up = drafted.changes.given_up if drafted.changes is not None else ()
     return PlanView(
         frames_total=plan.frames_total,
@@ -41,6 +44,8 @@ def plan_view(drafted: Drafted, expected: ExpectedView) -> PlanView:
         given_up=format_few(given_up, step),
         conflicts=tuple(conflicts[:MOST_CONFLICTS]),
         conflicts_left_out=max(0, len(conflicts) - MOST_CONFLICTS),
+        beyond=tuple(elsewhere[:MOST_BEYOND]),
+        beyond_left_out=max(0, len(elsewhere) - MOST_BEYOND),
         notes=plan.notes,
     )
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from jobs.frames_text import format_frames, parse_frames
 from jobs.resegment import Changes
-from jobs.spans import Gap, Passes
+from jobs.spans import Gap
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +50,9 @@ def renew(gap: Gap, changes: Changes) -> tuple[Renewal, bool]:
     first, last = gap.frames[0], gap.frames[-1]
     unknown = changes.unknown
     low = bisect_left(unknown, first)
-    # What a forward pass finds does not depend on the key frame that it ends at.
-    begins = gap.anchors[:1] if gap.passes is Passes.FORWARD else gap.anchors
     if (
         any(first <= frame <= last for frame in changes.changed)  # a key frame was given up
-        or changes.whole.intersection(begins)
+        or changes.whole.intersection(gap.begins)
         or (low < len(unknown) and unknown[low] <= last)
     ):
         return Renewal(first, last, frozenset()), True
@@ -63,7 +61,7 @@ def renew(gap: Gap, changes: Changes) -> tuple[Renewal, bool]:
     needed = False
     for side, here in zip(gap.anchors, shown, strict=True):
         compared = changes.compared.get(side)
-        if compared is None or side not in begins:
+        if compared is None or side not in gap.begins:
             continue
         kept -= compared.touched
         needed = needed or bool(compared.new_labels)

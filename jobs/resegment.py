@@ -15,7 +15,7 @@ from cvat_io.shards import part_of
 from errors import InputError
 from jobs.compare import FrameChange, Names, compare_frame
 from jobs.frames_text import parse_frames
-from jobs.sheet import Sheet, changed_frames, masks_on, placed_frames, read_sheet
+from jobs.sheet import Seen, Sheet, changed_frames, masks_on, placed_frames, read_sheet
 
 _MOST_PLACED = 1000  # frames that differ in occluded flags and z-orders alone and are looked at
 
@@ -30,7 +30,8 @@ class Changes:
     result's. `compared`: what differs on a frame, mask by mask; frames that differ in occluded
     flags and z-orders alone are there too. `sides`: objects (as the previous result numbers them)
     and their labels on the other key frames beside changed ones. `unknown`: frames, ascending, of
-    which the previous result does not say which objects their masks show.
+    which the previous result does not say which objects their masks show. `seen`: the objects of
+    the previous result.
     """
 
     key_frames: tuple[int, ...]
@@ -40,6 +41,7 @@ class Changes:
     compared: Mapping[int, FrameChange] = field(default_factory=dict)
     sides: Mapping[int, Mapping[int, str]] = field(default_factory=dict)
     unknown: tuple[int, ...] = ()
+    seen: Mapping[int, Seen] = field(default_factory=dict)
 
     @property
     def given_up(self) -> tuple[int, ...]:
@@ -120,6 +122,7 @@ def find_changes(
             whole=frozenset(whole & changed),
             borrowed=frozenset(keys - now.frames.keys()) if reuse_previous else frozenset(),
             unknown=tuple(sorted(f for f, record in before.frames.items() if not record.known)),
+            seen=before.objects,
         ),
         placed=sorted(placed - changed)[:_MOST_PLACED],
         names=before.names,

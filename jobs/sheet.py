@@ -7,7 +7,8 @@ with the number of frames and masks, not with their pixels.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from array import array
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -40,16 +41,26 @@ class FrameRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """An object of ours: its label, and the frames, ascending, that have a mask of it."""
+
+    label: str
+    frames: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
 class Sheet:
     """All frames that have tracked masks, and the labels that these use.
 
     `names`: label and name that a human gave -> the object that bears it, where it is one.
+    `objects`: where it is known of a mask which object it shows.
     """
 
     frames: Mapping[int, FrameRecord]
     labels: frozenset[str]
     any_auto: bool
     names: Mapping[tuple[str, str], int]
+    objects: Mapping[int, Seen]
 
     @property
     def human_frames(self) -> tuple[int, ...]:
@@ -66,6 +77,7 @@ def read_sheet(export: Export, ignore_labels: Collection[str]) -> Sheet:
     unknown: set[int] = set()
     labels: set[str] = set()
     bearers: dict[tuple[str, str], set[int]] = {}
+    objects: dict[int, tuple[str, array[int]]] = {}
     any_auto = False
     for shape in export.tracks():
         if not isinstance(shape, MaskShape) or shape.label in ignore_labels:
@@ -78,7 +90,9 @@ def read_sheet(export: Export, ignore_labels: Collection[str]) -> Sheet:
         number = lineage.object_of(shape)
         if not number:
             unknown.add(shape.frame)
-        elif name := name_of(shape):
+        else:
+            objects.setdefault(number, (shape.label, array("q")))[1].append(shape.frame)
+        if number and (name := name_of(shape)):
             bearers.setdefault((shape.label, name), set()).add(number)
         if shape.source == AUTO:
             any_auto = True
@@ -97,6 +111,10 @@ def read_sheet(export: Export, ignore_labels: Collection[str]) -> Sheet:
         labels=frozenset(labels),
         any_auto=any_auto,
         names={key: min(numbers) for key, numbers in bearers.items() if len(numbers) == 1},
+        objects={
+            number: Seen(label, array("q", sorted(frames)))
+            for number, (label, frames) in objects.items()
+        },
     )
 
 

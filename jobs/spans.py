@@ -98,6 +98,14 @@ class Gap(NamedTuple):
     anchors: tuple[int, ...]
     frames: Sequence[int]
 
+    @property
+    def begins(self) -> tuple[int, ...]:
+        """Those of the anchors that passes start from.
+
+        What a forward pass finds does not depend on the key frame that it ends at.
+        """
+        return self.anchors[:1] if self.passes is Passes.FORWARD else self.anchors
+
 
 def gaps(
     sequence: Sequence[int],

@@ -165,8 +165,9 @@ class PlanView:
     `frames_total` of the `frames_in_job` are computed; where it is none, `writes` says whether the
     result would differ all the same, since masks are taken away. `changes` and `conflicts` (what
     could be taken in two ways, and how it is taken) are of a re-segmentation, and are told up to a
-    bound; `given_up`: frames that were a person's and are no more, as text. `notes`: sentences on
-    options that change nothing.
+    bound; `given_up`: frames that were a person's and are no more, as text. `beyond`: sentences on
+    objects whose masks are taken away, or go on, where the spans do not tell it. `notes`: sentences
+    on options that change nothing.
     """
 
     frames_total: int
@@ -181,6 +182,8 @@ class PlanView:
     given_up: str
     conflicts: tuple[str, ...]
     conflicts_left_out: int
+    beyond: tuple[str, ...]
+    beyond_left_out: int
     notes: tuple[str, ...]
 
 

@@ -148,6 +148,7 @@ def plan(job_id: str) -> str:
         expected=words.expected(planned),
         changes=words.changes(planned),
         conflicts=words.conflicts(planned),
+        beyond=words.beyond(planned),
         notes=planned.notes,
         startable=bool(planned.spans) or planned.writes,
         frames=planned.frames_total,

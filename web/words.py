@@ -146,6 +146,12 @@ def conflicts(planned: PlanView) -> tuple[str, ...]:
     return (*planned.conflicts, *([f"And {more:,} more such places."] if more else []))
 
 
+def beyond(planned: PlanView) -> tuple[str, ...]:
+    """What becomes of objects where the computed frames do not tell it."""
+    more = planned.beyond_left_out
+    return (*planned.beyond, *([f"And so of {count(more, 'further object')}."] if more else []))
+
+
 _KINDS = {
     "added": 'Added, "{label}"',
     "edited": 'Edited, "{label}"',

@@ -14,8 +14,8 @@ from pathlib import Path
 from config import Settings
 from cvat_io.atomic import require_other, require_writable
 from errors import InputError
-from jobs.options import RunOptions
-from jobs.plan import RunInputs, plan_run, require_previous
+from jobs.options import RunOptions, require_previous
+from jobs.plan import RunInputs, plan_run
 from jobs.report import Report
 from tracker import engines, models, segmenters
 from tracker.segmenters.protocol import Segmenter

@@ -14,8 +14,8 @@ from jobs.db import Database
 from jobs.files import JobFiles
 from jobs.models import ASSEMBLE, LEARN, Run, Span
 from jobs.notes import engine_notes
-from jobs.options import RunOptions
-from jobs.plan import RunInputs, RunPlan, require_fit
+from jobs.options import RunOptions, require_fit
+from jobs.plan import RunInputs, RunPlan
 from jobs.run_views import options_from
 from jobs.store import touch
 from jobs.store_inputs import earlier_path, inputs_of, learned_path

@@ -54,10 +54,13 @@ def test_the_plan_lists_what_changed_and_the_run_says_how_much_it_recomputed(
     assert ("added", "object", "3") in told
     assert len(plan["conflicts"]) == 1
     assert "several masks" in plan["conflicts"][0]
+    told_of = 'Object 2 ("thing"): its 2 masks on frames 10-11 are taken away'
+    assert [sentence.split(", since")[0] for sentence in plan["beyond"]] == [told_of]
     form = client.post("/jobs/264/plan", json=RESEGMENT).text
     assert "Recomputes 6 of 12 frames" in form
     assert "Takes about" in form
     assert "Deleted, &#34;thing&#34;: 1 mask, frame 9" in form
+    assert told_of.replace('"', "&#34;") in form
     assert "1 place that could be taken in two ways" in form
 
     client.post("/api/jobs/264/runs", json=RESEGMENT)

@@ -197,7 +197,8 @@ def spans_of(*spans: tuple[int, int, str], **more: object) -> PlanView:
             for n, (a, b, d) in enumerate(spans)
         ),
         writes=bool(spans), expected=ExpectedView(seconds=75.0, basis="measured"), changes=(),
-        changes_left_out=0, given_up="", conflicts=(), conflicts_left_out=0, notes=(),
+        changes_left_out=0, given_up="", conflicts=(), conflicts_left_out=0, beyond=(),
+        beyond_left_out=0, notes=(),
     )  # fmt: skip
     return replace(planned, **more)
 
