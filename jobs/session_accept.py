@@ -12,7 +12,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from hashlib import file_digest
@@ -24,7 +24,7 @@ from sqlalchemy.orm import Session
 from config import Limits
 from cvat_io.atomic import temporary_name
 from cvat_io.lineage import Lineage
-from cvat_io.model import MaskShape
+from cvat_io.model import Label, MaskShape
 from cvat_io.reader import Export, open_export
 from cvat_io.result import write_annotations, write_result
 from cvat_io.verify import verify_result
@@ -129,15 +129,16 @@ def write(state: State, files: JobFiles, number: int, accepted: Accepted) -> Wri
     """
     job_id, revision = state.row.job_id, state.row.revision
     out = files.result(job_id, revision, number)
-    composed = _Composed(state, accepted.until)
-    if not composed.any_mask():
-        raise ConflictError(
-            "There is no mask up to that frame: draw one, or compute some frames, and accept then."
-        )
     began = time.perf_counter()
     with ExitStack() as stack:
         log = stack.enter_context(DivergenceLog())
         export = stack.enter_context(open_export(accepted.archive, accepted.limits))
+        composed = _Composed(state, accepted.until, export.meta.labels)
+        if not composed.any_mask():
+            raise ConflictError(
+                "There is no mask up to that frame: draw one, or compute some frames, and accept "
+                "then."
+            )
         files.tmp.mkdir(parents=True, exist_ok=True)  # the system's own may be memory
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=files.tmp)))
         copy = folder / "annotations.xml"
@@ -250,10 +251,20 @@ def _show(session: Session, job: Job, written: Written) -> None:
 class _Composed:
     """The masks of a result, from a session up to a frame (None: the last one)."""
 
-    def __init__(self, state: State, until: int | None) -> None:
+    def __init__(self, state: State, until: int | None, labels: Iterable[Label]) -> None:
         self._state = state
         self._until = state.head.numbers[-1] if until is None else until
         self._renamed = {n: each["name"] for n, each in state.objects.items() if "renamed" in each}
+        # Where others than texts name objects, CVAT may not take a name that it does not list.
+        self._naming = {
+            label.name: [
+                each.name
+                for each in label.attributes
+                if each.name.lower() in NAMES and each.input_type == "text"
+            ]
+            for label in labels
+            if label.parent is None
+        }
         self.ignored = state.head.ignored
         self.keys: list[int] = []  # those that have a mask
         self.untouched: list[int] = []  # those of them that are as in the base
@@ -306,11 +317,13 @@ class _Composed:
         """A mask under the name that a person gave its object, where its label has names."""
         if number not in self._renamed:
             return shape
-        attributes = tuple(
-            (name, self._renamed[number] if name.lower() in NAMES else value)
-            for name, value in shape.attributes
-        )
-        return replace(shape, attributes=attributes)
+        given = self._renamed[number]
+        attributes = {
+            name: given if name.lower() in NAMES else value for name, value in shape.attributes
+        }
+        if given:
+            attributes |= dict.fromkeys(self._naming.get(shape.label, ()), given)
+        return replace(shape, attributes=tuple(attributes.items()))
 
     def _frames(self) -> Sequence[int]:
         """All frames, also those without an image: what is not followed may be drawn there."""

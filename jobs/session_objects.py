@@ -31,10 +31,10 @@ def add(state: State, name: str, label: str) -> Done:
     number = state.row.next_object
     state.row.next_object += 1
     change = Change(state)
-    change.objects = [
-        *state.row.objects,
-        {"number": number, "name": named(name), "label": label},
-    ]
+    made: dict[str, Any] = {"number": number, "name": named(name), "label": label}
+    if made["name"]:
+        made["renamed"] = True
+    change.objects = [*state.row.objects, made]
     return Done(change, made=number)
 
 

@@ -15,6 +15,7 @@ from errors import ConflictError
 from jobs import session_accept
 from jobs.service import Jobs
 from tests.helpers.clips import masks_by_frame
+from tests.jobs.test_sessions import sent, square
 
 ROOT = Path(__file__).resolve().parents[2]
 # Another server: it accepts once it is told to, and dies where the last argument says so.
@@ -121,3 +122,28 @@ def test_what_was_accepted_before_something_else_is_known_as_long_as_nothing_cha
     sessions.set_key("264", 6, False)
     assert sessions.accept("264", 5).run == 3
     assert sessions.accept("264", None).run == 4
+
+
+def test_a_name_given_in_the_panel_stands_in_the_labels_own_attribute(jobs: Jobs) -> None:
+    sessions = jobs.sessions
+    made = [
+        sessions.on_objects("264", "add", name, label).object
+        for name, label in (("red ball", "object"), ("", "object"), ("blue ball", "thing"))
+    ]
+    sessions.on_objects("264", "rename", 1, "first")
+    drawn = [{"object": number, **sent(square(2 + 8 * k, 36))} for k, number in enumerate(made)]
+    sessions.edit("264", 3, drawn)
+    done = sessions.accept("264", None)
+    found = masks_by_frame(jobs.result("264", done.run))
+    assert [(s.label, s.attributes) for s in sorted(found[3], key=lambda s: s.mask.left)] == [
+        ("object", (("track_id", "red ball"),)),
+        ("object", ()),
+        ("thing", ()),  # it has no such attribute
+    ]
+    assert {s.label: s.attributes for s in found[0]} == {
+        "object": (("track_id", "first"),),
+        "thing": (),
+    }
+    sessions.reset("264")
+    names = {each.number: each.name for each in sessions.view("264").objects}
+    assert [names[number] for number in (1, *made) if number] == ["first", "red ball", "", ""]
