@@ -24,13 +24,22 @@ def describe(inspection: Inspection) -> Iterator[str]:
     yield f"Frames      {len(frames)} ({frames.start} to {meta.stop_frame}{step}){size}"
     images = f"{inspection.image_count} in the archive" if inspection.has_images else "none"
     yield f"Images      {images}"
-    yield f"Key frames  {len(inspection.key_frames)}: {_runs(inspection.key_frames, meta.step)}"
+    yield f"Masks on    {_masked(inspection)}"
     for label, count in sorted(inspection.masks_by_label.items()):
         yield f"Masks       {count:5} {one_line(label, 80)}"
     for kind, count in sorted(inspection.others_by_kind.items()):
         yield f"Kept as is  {count:5} {one_line(kind, 40)}"
     for warning in inspection.warnings:
         yield f"Note        {one_line(warning)}"
+
+
+def _masked(inspection: Inspection) -> str:
+    """The frames with masks to track; which of them are key frames a run's plan says."""
+    frames, counts = inspection.key_frames, inspection.masks_on_frames
+    text = f"{len(frames)} frame{'' if len(frames) == 1 else 's'}"
+    ignored = sum(inspection.masks_by_label.values()) > sum(counts.values())
+    left_out = " (without ignored labels)" if ignored else ""
+    return f"{text}{left_out}: {_runs(frames, inspection.meta.step)}"
 
 
 def _runs(frames: Sequence[int], step: int) -> str:

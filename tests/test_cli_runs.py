@@ -106,6 +106,9 @@ def test_check_says_what_changed_what_is_computed_and_about_how_long(
     assert 'Edited, "object": 1 mask, frame 3' in out
     assert 'Deleted, "thing": 1 mask, frame 3' in out
     assert "(kept, nothing is computed for it): 1 mask, frame 8" in out
+    assert out.count("Key frame") == 1
+    assert "Key frames 0, 3, 6, 11 stay as drawn." in out
+    assert "Masks on    12 frames: 0-11\n" in out
     assert 'Beyond      Object 2 ("thing"): its 6 masks on frames 6-11 stay, since key' in out
     out_path = tmp_path / "again.zip"
     assert cli.main(["track", str(edited), "--out", str(out_path), *asked, "--engine", "flow"]) == 0
