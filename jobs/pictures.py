@@ -37,6 +37,10 @@ from jobs.layers import Layers, frames_of, newest_revision
 from jobs.models import Revision
 
 LEAST_WIDTH, MOST_WIDTH = 16, 8192
+WIDTHS = (32, 64, 160, 320, 480, 640, 960, 1280, 1920, 2560, 3840, MOST_WIDTH)
+"""What pictures are scaled to: else somebody could fill the disk with one frame at any width. They
+are those that our pages ask for, and what screens are wide.
+"""
 QUALITY = 90
 THUMBNAIL_WIDTH = 320
 _AT_ONCE = 4  # pictures that are decoded at once: one may take hundreds of megabytes
@@ -133,13 +137,14 @@ class Pictures:
         )
 
     def frame(self, job_id: str, frame: int, width: int | None, layer: str = "") -> Picture:
-        """One frame: the file as it is, or a JPEG of `width` at most where that is given.
+        """One frame: the file as it is, or a JPEG where `width` is given: the next of `WIDTHS`.
 
         `layer`: draw its masks into the picture. Nothing is decoded before `Picture.read` is
         called. Raises NotFoundError, and InputError (`read` too) for what cannot be used.
         """
         images = self._images(job_id)
         stills = self._require(images, frame)
+        width = width and _usual(width)
         if layer:
             return self._drawn(images, stills, frame, width or MOST_WIDTH, layer)
         if width is None:
@@ -159,9 +164,9 @@ class Pictures:
     def thumbnail(self, job_id: str, width: int) -> Picture:
         """The first key frame of the latest revision with its masks, or the first frame.
 
-        Raises NotFoundError where there is no image.
+        `width`: the next of `WIDTHS` is taken. Raises NotFoundError where there is no image.
         """
-        images = self._images(job_id)
+        images, width = self._images(job_id), _usual(width)
         if images.path is None:
             raise _no_images(job_id)
         stills = self._stills_of(images.path)
@@ -311,6 +316,11 @@ class Pictures:
             while len(self._stills) > _OPEN:
                 self._stills.popitem(last=False)
         return found
+
+
+def _usual(width: int) -> int:
+    """The least of `WIDTHS` that is not less than a width."""
+    return next((each for each in WIDTHS if each >= width), MOST_WIDTH)
 
 
 def _no_images(job_id: str) -> NotFoundError:

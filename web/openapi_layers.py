@@ -11,7 +11,7 @@ from jobs.layer_views import (
     LayerList,
     TimelineView,
 )
-from jobs.pictures import LEAST_WIDTH, MOST_WIDTH, THUMBNAIL_WIDTH
+from jobs.pictures import LEAST_WIDTH, MOST_WIDTH, THUMBNAIL_WIDTH, WIDTHS
 from web.openapi_kit import JOB, closed, number, ok, operation
 from web.schema import Schema, schema_of
 
@@ -67,7 +67,8 @@ def layer_paths(schemas: dict[str, Schema]) -> dict[str, Any]:
                                  "schema": {"type": "integer", "minimum": 0}}],
             "get": operation(
                 "getFrame", "The picture of one frame", _PICTURE,
-                "Without `width` the file as it is in the export.",
+                "Without `width` the file as it is in the export. `width` is rounded up to one of "
+                f"{', '.join(map(str, WIDTHS))}.",
                 parameters=[number("width", LEAST_WIDTH, MOST_WIDTH, None), _DRAWN, _VERSION],
                 errors=(400, 404),
             ),

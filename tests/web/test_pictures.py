@@ -89,10 +89,24 @@ def test_a_width_scales_down_and_never_up(reader: FlaskClient) -> None:
 def test_a_scaled_frame_is_made_once_and_then_kept(
     app_with_job: Flask, reader: FlaskClient
 ) -> None:
-    first = reader.get("/api/jobs/264/frames/33.jpg?width=40")
-    kept = list((app_with_job.extensions[KEY].settings.data_dir / "cache/264").rglob("40/33.jpg"))
+    first = reader.get("/api/jobs/264/frames/33.jpg?width=32")
+    kept = list((app_with_job.extensions[KEY].settings.data_dir / "cache/264").rglob("32/33.jpg"))
     assert [path.read_bytes() for path in kept] == [first.data]
-    assert reader.get("/api/jobs/264/frames/33.jpg?width=40").data == first.data
+    assert reader.get("/api/jobs/264/frames/33.jpg?width=32").data == first.data
+
+
+def test_whatever_widths_are_asked_for_few_are_kept(
+    app_with_job: Flask, reader: FlaskClient
+) -> None:
+    """So that nobody can fill the disk with one frame."""
+    for path, name in (("frames/36", "frames/*/*/36.jpg"), ("picture", "thumbnails/*.jpg")):
+        tags = set()
+        for width in [*range(16, 500, 7), 1300, 5000, 8192]:
+            answer = reader.get(f"/api/jobs/264/{path}.jpg?width={width}")
+            assert opened(answer.data).shape[1] >= min(width, WIDTH)
+            tags.add(answer.headers["ETag"])
+        cache = app_with_job.extensions[KEY].settings.data_dir / "cache/264"
+        assert len(tags) == len(list(cache.glob(name))) == 8
 
 
 def test_what_the_browser_has_is_not_sent_again(reader: FlaskClient) -> None:
