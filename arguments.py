@@ -239,6 +239,12 @@ def _add_cvat(verbs: argparse._SubParsersAction[UsageParser]) -> None:
         "--no-images", action="store_true", help="annotations alone, as for a re-segmentation"
     )
     pull.add_argument(
+        "--unfinished",
+        action="store_true",
+        help="pull also while a push of ours is unfinished, with the part of its result that is "
+        "there",
+    )
+    pull.add_argument(
         "--watch",
         action="store_true",
         help="pull all jobs in --state by themselves, whenever they change, until stopped",

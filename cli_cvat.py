@@ -32,6 +32,11 @@ def pull(options: argparse.Namespace, settings: Settings) -> int:
     if options.watch:
         if options.out or options.no_images:
             raise InputError("--watch fetches exports with images into DOWNLOADS_PATH only.")
+        if options.unfinished:
+            raise InputError(
+                "--watch leaves jobs alone to which a push is unfinished: pull such a job by its "
+                "number."
+            )
         return _watch(options, settings)
     target = read_target(options.target)
     with Server(settings) as server, _progress(f"Pulling {target}") as tell:
@@ -41,6 +46,7 @@ def pull(options: argparse.Namespace, settings: Settings) -> int:
             settings,
             out=options.out,
             with_images=not options.no_images,
+            unfinished=options.unfinished,
             tell=tell,
         )
     say(str(path))

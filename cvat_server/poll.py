@@ -14,7 +14,7 @@ from cvat_server.pull import pull
 from cvat_server.server import Server
 from cvat_server.state import Memories
 from cvat_server.target import Target
-from errors import ConflictError, InputError, one_line
+from errors import InputError, one_line
 
 STATES = ("new", "in progress", "completed", "rejected")
 STAGES = ("annotation", "validation", "acceptance")
@@ -69,11 +69,6 @@ class Poll:
                 if before is not None and time.monotonic() < before.until:
                     continue
                 try:
-                    if memory.sending is not None:
-                        raise ConflictError(
-                            "A push of its result broke off, and half a result is not pulled: push "
-                            "it again."
-                        )
                     path = pull(server, target, self.settings)
                 except (InputError, OSError) as exc:  # such as a full disk
                     sentence = one_line(f"{target}: {exc}")

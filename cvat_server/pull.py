@@ -15,11 +15,12 @@ from typing import Any
 
 from config import Settings
 from cvat_io.atomic import require_writable
+from cvat_io.model import ExportKind
 from cvat_io.reader import open_export
 from cvat_server.server import Server, at_home
 from cvat_server.state import Memories, fingerprint, head_of
 from cvat_server.target import Target, target_of
-from errors import ConflictError, InputError
+from errors import ConflictError, InputError, NotFoundError
 
 FORMAT = "CVAT for video 1.1"
 _CHUNK = 1 << 20
@@ -36,11 +37,13 @@ def pull(
     *,
     out: Path | None = None,
     with_images: bool = True,
+    unfinished: bool = False,
     tell: Tell | None = None,
 ) -> Path:
     """Fetch an export of `target` as it is now, and remember what it was made of.
 
     `out`: where to; default: DOWNLOADS_PATH, under the name that the watched folder goes by.
+    `unfinished`: also while a push of ours to it broke off or still goes on.
     Raises InputError with one sentence for all that a person or a later try can mend.
     """
     if out is None:
@@ -50,6 +53,8 @@ def pull(
     memories = Memories(settings)
     for _ in range(_TRIES):
         entity = server.entity(target)
+        if not unfinished:
+            _require_pushed(server, memories, target, entity)
         before = fingerprint(server.annotations(target))
         part = _fetch(
             server, target, out, with_images, tell or _nobody, settings.limits.archive_bytes
@@ -79,6 +84,22 @@ def pull(
     part.replace(out)
     _facts(part).unlink(missing_ok=True)
     return out
+
+
+def _require_pushed(server: Server, memories: Memories, target: Target, entity: Any) -> None:
+    """Make sure that no half of a result of ours would be taken for what people drew."""
+    task = int(entity.task_id) if target.kind is ExportKind.JOB else None
+    for other in memories.unfinished(target, task):
+        if target.kind is ExportKind.TASK and other != target:
+            try:
+                if int(server.entity(other).task_id) != target.number:
+                    continue
+            except NotFoundError:
+                continue
+        raise ConflictError(
+            f"A push of ours to {other} is not finished, so that {target} holds a part of its "
+            "result: push that again first, or pull with --unfinished."
+        )
 
 
 def _fetch(

@@ -20,8 +20,8 @@ import numpy as np
 from config import Settings
 from cvat_io.atomic import replacing
 from cvat_io.masks import tight
-from cvat_io.model import Mask, MaskShape, Meta
-from cvat_server.target import Target
+from cvat_io.model import ExportKind, Mask, MaskShape, Meta
+from cvat_server.target import Target, read_target
 from jobs.locks import locked
 
 _MOST_PULLS = 50  # of one job that are remembered
@@ -177,6 +177,19 @@ class Memories:
             return memory
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return Memory()
+
+    def unfinished(self, target: Target, task: int | None) -> list[Target]:
+        """Of what pushes of ours that have begun and not ended were, where `target` holds it too.
+
+        `task`: of a job, the number of its task. Of a task all jobs are named, be they its or not.
+        """
+        found = [target]
+        if target.kind is ExportKind.JOB:
+            found += [] if task is None else [Target(ExportKind.TASK, task)]
+        else:
+            names = sorted(self._folder.glob(f"{ExportKind.JOB}-*.json"))
+            found += [read_target(path.stem) for path in names]
+        return [each for each in found if self.read(each).sending is not None]
 
     @contextmanager
     def changing(self, target: Target) -> Iterator[Memory]:

@@ -41,6 +41,8 @@ def test_pull_track_push(cvat, settings, tmp_path: Path) -> None:
     out = tmp_path / "here.zip"
     done = relay(settings, "pull", 264, "--out", out)
     assert (done.returncode, done.stderr, done.stdout.strip()) == (0, "", str(out))
+    asked = relay(settings, "pull", 264, "--out", out, "--unfinished")
+    assert (asked.returncode, asked.stderr) == (0, "")
     result = tmp_path / "result.zip"
     assert relay(settings, "track", out, "--out", result, "--engine", "flow").returncode == 0
     done = relay(settings, "push", result, "--job", 264)
@@ -57,6 +59,7 @@ def test_pull_track_push(cvat, settings, tmp_path: Path) -> None:
         (["pull"], "Say which job or task"),
         (["pull", "--watch", "264"], "Say which job or task"),
         (["pull", "x"], "neither a job nor a task"),
+        (["pull", "--watch", "--unfinished"], "--watch leaves jobs alone"),
         (["push", "nowhere.zip"], "nowhere.zip cannot be opened"),
     ],
 )

@@ -106,7 +106,7 @@ def test_half_a_result_that_a_person_pulls_can_be_built_on(old, connect, setting
     with connect() as server:
         with pytest.raises(InputError, match="5 of 12"):
             push(server, result, settings)
-        anew = filled(pull(server, JOB, settings))
+        anew = filled(pull(server, JOB, settings, unfinished=True))
         done = push(server, anew, settings)
         assert done.sent == done.masks - 9
         assert Memories(settings).read(JOB).sending is None
@@ -122,11 +122,52 @@ def test_what_somebody_changes_in_half_a_result_that_was_pulled_is_not_passed_ov
     with connect() as server:
         with pytest.raises(InputError, match="5 of 12"):
             push(server, result, settings)
-        anew = filled(pull(server, JOB, settings))
+        anew = filled(pull(server, JOB, settings, unfinished=True))
         del old.jobs[264].shapes[-1]  # a mask of ours that a person took away
         with pytest.raises(ConflictError, match="Somebody has changed job 264"):
             push(server, anew, settings)
     assert len(old.jobs[264].shapes) == 8
+
+
+@pytest.mark.parametrize(
+    ("pushed", "pulled"), [("264", "264"), ("264", "task-1"), ("task-1", "264")]
+)
+def test_half_a_result_is_not_pulled_unasked(
+    old, connect, settings, filled, pushed: str, pulled: str
+) -> None:
+    """Also where the push was to the job's task, or to a job of the task."""
+    old.jobs[1] = old.jobs[264]
+    one, other = read_target(pushed), read_target(pulled)
+    with connect() as server:
+        old.jobs[1].number = one.number
+        result = filled(pull(server, one, settings))
+        old.dies_at = 2
+        with pytest.raises(InputError, match="5 of 12"):
+            push(server, result, settings)
+        old.jobs[1].number = other.number
+        with pytest.raises(ConflictError) as refused:
+            pull(server, other, settings)
+        assert f"A push of ours to {one} is not finished, so that {other}" in str(refused.value)
+        assert "or pull with --unfinished" in str(refused.value)
+        assert pull(server, other, settings, unfinished=True).exists()
+        old.jobs[1].number = one.number
+        push(server, result, settings)
+        old.jobs[1].number = other.number
+        pull(server, other, settings)
+
+
+def test_a_push_to_another_job_holds_up_no_pull(old, connect, settings, filled) -> None:
+    """Nor does one to a job that is of another task, or gone."""
+    result = result_of(connect, settings, filled)
+    old.dies_at = 2
+    old.jobs[7] = Job(tiny_clip(8), number=7)
+    with connect() as server:
+        with pytest.raises(InputError, match="5 of 12"):
+            push(server, result, settings)
+        pull(server, read_target("7"), settings)
+        pull(server, read_target("task-7"), settings)
+        del old.jobs[264]
+        pull(server, read_target("task-7"), settings)
 
 
 def test_half_a_result_is_not_pulled_by_itself(old, connect, settings, filled) -> None:
@@ -139,7 +180,7 @@ def test_half_a_result_is_not_pulled_by_itself(old, connect, settings, filled) -
         with pytest.raises(InputError, match="5 of 12"):
             push(server, result, settings)
         assert poll.look() == []
-        assert "job 264: A push of its result broke off" in troubles[0]
+        assert "job 264: A push of ours to job 264 is not finished" in troubles[0]
         push(server, result, settings)
     assert poll.look() == []
     assert len(troubles) == 1
