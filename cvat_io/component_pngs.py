@@ -3,16 +3,20 @@
 A component is a folder of 8-bit grey PNG files, 0 outside and 255 inside, one for every frame of
 its range, named by the frame's place in the sequence (`00031.png`). The combined pictures are
 indexed: 0 is background, the k-th component k; where two overlap, the later one is seen.
+
+A folder on its way in or out holds an empty file `.saving`: by it one that a crash left behind is
+told from what somebody else put there.
 """
 
 from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import zipfile
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -29,6 +33,8 @@ from cvat_io.model import Mask
 from errors import InputError
 
 MOST_COMPONENTS = 255  # a palette has 256 entries, and 0 is background
+_MARK = ".saving"
+_OWN = re.compile(rf"[0-9]{{5,}}\.png|{re.escape(_MARK)}")
 _MOST_THREADS = 4
 _LEVEL = 1  # masks are large areas of one value: higher levels gain little
 
@@ -47,7 +53,8 @@ def write_component(
     """Write one component; returns how many frames it has.
 
     `frames`: places in the sequence with the masks to unite, none for an empty picture; boxes lie
-    inside `width` x `height`. The files appear together and replace those of before.
+    inside `width` x `height`. The files appear together and replace those of before. The folder
+    stays marked until `settle` is told that it is on record.
     """
     empty = _png(np.zeros((height, width), np.uint8), None)
 
@@ -77,7 +84,7 @@ def write_combined(
     Raises InputError where a component's file is not as it was written.
     """
     if not components:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_folder(folder)
         return 0
     palette: tuple[Colour, ...] = ((0, 0, 0), *(colour for _, colour in components))
     blank = _png(np.zeros((height, width), np.uint8), None)
@@ -89,7 +96,9 @@ def write_combined(
         return _png(canvas, palette)
 
     with _replacing_folder(folder) as new:
-        return _write(new, ((place, partial(draw, place)) for place in places))
+        count = _write(new, ((place, partial(draw, place)) for place in places))
+    settle(folder)
+    return count
 
 
 def remove_folder(folder: Path) -> None:
@@ -99,6 +108,35 @@ def remove_folder(folder: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
         folder.rename(old)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def mark(folder: Path) -> None:
+    """Note that a folder is about to go, so that `sweep` knows whose it is after a crash."""
+    if folder.is_dir():
+        (folder / _MARK).touch()
+
+
+def settle(folder: Path) -> None:
+    """Note that a folder is on record."""
+    (folder / _MARK).unlink(missing_ok=True)
+
+
+def sweep(root: Path, recorded: Collection[str]) -> None:
+    """Clear away what crashes left in `root`; folders of the names `recorded` stay.
+
+    One that was renamed and not yet replaced gets its name back. What holds a file that was not
+    written here stays too.
+    """
+    for name in recorded:
+        folder, old = root / name, root / f".old-{name}"
+        if old.is_dir() and not folder.exists():
+            old.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+    for folder in [path for path in root.iterdir() if path.is_dir()]:
+        if folder.name in recorded:
+            settle(folder)
+        elif _was_left(folder):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def pack_folders(file: IO[bytes], root: Path, names: Sequence[str], beside: str) -> None:
@@ -112,6 +150,17 @@ def pack_folders(file: IO[bytes], root: Path, names: Sequence[str], beside: str)
             if (root / name).is_dir():
                 for path in sorted((root / name).glob("*.png")):
                     archive.write(path, f"{name}/{path.name}")
+
+
+def _was_left(folder: Path) -> bool:
+    """Whether a folder that is on no record is one of ours, and holds nothing else."""
+    hidden = folder.name.startswith((".new-", ".old-"))  # and may have lost its mark by now
+    try:
+        return (hidden or (folder / _MARK).exists()) and all(
+            _OWN.fullmatch(path.name) for path in folder.iterdir()
+        )
+    except PermissionError:  # somebody else's, certainly
+        return False
 
 
 def _write(folder: Path, jobs: Iterable[tuple[int, _Draw]]) -> int:
@@ -184,6 +233,7 @@ def _replacing_folder(folder: Path) -> Iterator[Path]:
     for stray in (new, old):
         shutil.rmtree(stray, ignore_errors=True)
     new.mkdir(parents=True)
+    mark(new)
     try:
         yield new
         if folder.exists():

@@ -4,6 +4,7 @@
 `cvat_io.component_pngs`; `<sequence>/components.json` says what is what. Saving again replaces.
 Whoever writes holds the lock of `<sequence>/.lock`, on all machines. A crash leaves every component
 whole, as it was before or as it is after; at most the combined pictures wait for the next saving.
+Whoever writes next clears away what a crash left that is not in `components.json`.
 """
 
 from __future__ import annotations
@@ -23,8 +24,11 @@ from config import Settings
 from cvat_io.atomic import replacing, writing
 from cvat_io.component_pngs import (
     MOST_COMPONENTS,
+    mark,
     pack_folders,
     remove_folder,
+    settle,
+    sweep,
     write_combined,
     write_component,
 )
@@ -183,8 +187,7 @@ class Components:
         file = tempfile.TemporaryFile(dir=self._tmp)  # noqa: SIM115 - the caller closes it
         try:
             with self._held(folder):
-                names = [COMBINED, *(entry["component"] for entry in _read(folder))]
-                pack_folders(file, folder, names, MANIFEST)
+                pack_folders(file, folder, _folders(_read(folder)), MANIFEST)
             file.seek(0)
         except BaseException:
             file.close()
@@ -201,6 +204,9 @@ class Components:
             entries = [old for old in kept if old["component"] != component]
             if len(entries) == len(kept):
                 raise _no_component(component)
+            mark(folder / component)
+            if not entries:
+                mark(folder / COMBINED)
             self._finish(folder, sequence, entries)
             remove_folder(folder / component)
         audit.note(self._database, "reset component", job_id, component)
@@ -216,6 +222,7 @@ class Components:
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             with locked(folder / ".lock", wait=True):
+                sweep(folder, _folders(_read(folder)))
                 yield
 
     def _sequence(self, job_id: str) -> _Sequence:
@@ -257,6 +264,8 @@ class Components:
         }
         with replacing(folder / MANIFEST) as file:
             file.write(json.dumps(told, indent=2, ensure_ascii=False).encode() + b"\n")
+        for view in views:
+            settle(folder / view.component)
         parts = [(folder / v.component, _rgb(v.color)) for v in views]
         places = sorted({place for v in views for place in range(v.first, v.last + 1)})
         write_combined(folder / COMBINED, parts, places, sequence.width, sequence.height)
@@ -303,7 +312,7 @@ def _require_fit(
     folder: Path, kept: Sequence[dict[str, Any]], sequence: _Sequence, component: str
 ) -> None:
     """Refuse what would not go with the components that are there, or would replace strangers'."""
-    ours = {old["component"] for old in kept} | ({COMBINED} if kept else set())
+    ours = _folders(kept)
     foreign = next(
         (n for n in (component, COMBINED) if n not in ours and (folder / n).exists()), ""
     )
@@ -329,6 +338,11 @@ def _require_fit(
             f"The components saved so far are of frames of {size[0]} x {size[1]} pixels, but those "
             f"of the sequence have {sequence.width} x {sequence.height}: reset them first."
         )
+
+
+def _folders(kept: Sequence[dict[str, Any]]) -> list[str]:
+    """The folders in which all that is saved lies."""
+    return [COMBINED, *(entry["component"] for entry in kept)] if kept else []
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

@@ -7,6 +7,8 @@ every component has its index; nothing is written beside RESULTS_PATH.
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +216,89 @@ def test_a_crash_between_two_renames_loses_nothing(drawn: Jobs, settings: Settin
     assert sorted(path.name for path in folder.iterdir()) == [
         ".lock", "combined", "components.json", "left",
     ]  # fmt: skip
+
+
+# Another server, which dies at the given call of the given module.
+_DIES = """
+import importlib, os, sys
+from pathlib import Path
+from config import Settings
+from jobs.service import Jobs
+home, module, name, verb, *arguments = sys.argv[1:]
+home = Path(home)
+jobs = Jobs(Settings(
+    data_dir=home / "data", downloads_path=home / "downloads", sequences_path=home / "sequences",
+    results_path=home / "results",
+))
+owner = importlib.import_module(module)
+*path, last = name.split(".")
+for each in path:
+    owner = getattr(owner, each)
+setattr(owner, last, lambda *_: os._exit(9))
+getattr(jobs.components, verb)("_hand", *arguments, *([1] if verb == "save" else []))
+"""
+
+
+def die(settings: Settings, at: str, verb: str, component: str) -> None:
+    module, _, name = at.partition(":")
+    command = [str(settings.data_dir.parent), module, name, verb, component]
+    root = Path(__file__).resolve().parents[2]
+    assert subprocess.run([sys.executable, "-c", _DIES, *command], cwd=root).returncode == 9
+
+
+@pytest.mark.parametrize(
+    "at",
+    [
+        "cvat_io.component_pngs:_put",  # the files are being written
+        "jobs.components:Components._finish",  # they are there, and components.json is not
+        "jobs.components:write_combined",
+    ],
+)
+def test_a_crash_while_the_first_component_is_saved_does_not_stand_in_the_way(
+    drawn: Jobs, settings: Settings, at: str
+) -> None:
+    die(settings, at, "save", "left")
+    drawn.components.save("_hand", "right", 2)
+    drawn.components.save("_hand", "left", 1)
+    assert sorted(path.name for path in (settings.results_path / "hand").iterdir()) == [
+        ".lock", "combined", "components.json", "left", "right",
+    ]  # fmt: skip
+    assert len(tree(settings.results_path / "hand")) == 2 + 3 * COUNT
+
+
+@pytest.mark.parametrize("at", ["jobs.components:write_combined", "jobs.components:remove_folder"])
+def test_a_crash_while_a_component_is_reset_does_not_stand_in_the_way(
+    drawn: Jobs, settings: Settings, at: str
+) -> None:
+    drawn.components.save("_hand", "left", 1)
+    die(settings, at, "reset", "left")
+    assert drawn.components.listed("_hand").components == ()
+    drawn.components.save("_hand", "right", 2)
+    names = {path.name for path in (settings.results_path / "hand").iterdir()}
+    assert names == {".lock", "combined", "components.json", "right"}
+
+
+def test_what_a_crash_left_goes_only_as_long_as_it_holds_nothing_of_somebody_else(
+    drawn: Jobs, settings: Settings
+) -> None:
+    die(settings, "jobs.components:Components._finish", "save", "left")
+    mine = settings.results_path / "hand" / "left" / "notes.txt"
+    mine.write_text("the work of last week")
+    with pytest.raises(ConflictError, match="hand/left in RESULTS_PATH was not saved from here"):
+        drawn.components.save("_hand", "left", 1)
+    assert mine.read_text() == "the work of last week"
+
+
+def test_a_component_whose_renaming_broke_off_is_whole_for_whoever_saves_another(
+    drawn: Jobs, settings: Settings
+) -> None:
+    drawn.components.save("_hand", "left", 1)
+    folder = settings.results_path / "hand"
+    before = tree(folder / "left")
+    (folder / "left").rename(folder / ".old-left")
+    drawn.components.save("_hand", "right", 2)
+    assert tree(folder / "left") == before
+    assert 1 in np.unique(pixels_of(folder / "combined" / "00002.png"))
 
 
 def test_components_of_another_size_are_not_mixed(drawn: Jobs, settings: Settings) -> None:
