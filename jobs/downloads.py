@@ -2,8 +2,8 @@
 
 `relay export` does it, in a process of its own at a lower priority: that takes from seconds to
 minutes of a core, needs packages that a web host may lack (then it says so), and must not hold up
-other clients. What it writes lies in DATA_DIR/tmp until it is whole, and is removed from there
-before the first byte is sent; nothing is kept, since a result may have any number of forms.
+other clients. Who asks for what is just being made shares it. What is written lies in DATA_DIR/tmp
+until all who wait have opened it; nothing is kept, since a result may have any number of forms.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ import tempfile
 import threading
 import time
 import zipfile
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
-from cvat_io.forms import Form
+from cvat_io.forms import TOLERANCE, Form
 from errors import ConflictError, InputError, NotFoundError, one_line
 from jobs import audit, store
 from jobs.db import Database
@@ -67,7 +68,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """An open file that has no name any more, its length, and what people should know of it."""
+    """An open file, its length, and what people should know of it."""
 
     file: IO[bytes]
     bytes: int
@@ -81,10 +82,14 @@ class Downloads:
         self._database = database
         self._files = files
         self._slots = threading.Semaphore(_AT_ONCE)
+        self._lock = threading.Lock()  # of what follows
+        self._works: dict[Wanted, _Work] = {}
+        self._users: Counter[Wanted] = Counter()
 
     def begin(self, wanted: Wanted) -> Making:
         """Find what is needed; the work begins with the first `poll`.
 
+        Where somebody waits for the very same, the work is shared, and is done once.
         Raises NotFoundError where there is no such result, ConflictError where files are missing.
         """
         with self._database.read() as session:
@@ -100,7 +105,27 @@ class Downloads:
                         "export with images again."
                     )
             result = self._files.result(wanted.job_id, run.revision, run.number)
-        return Making(self, wanted, result, images, run.number)
+            number = run.number
+        tolerance = wanted.tolerance
+        if wanted.form is Form.POLYGONS and tolerance is None:
+            tolerance = TOLERANCE
+        # With nothing left open: equal ones give the same bytes.
+        key = replace(wanted, run=number, tolerance=tolerance)
+        with self._lock:
+            if key not in self._works:
+                self._works[key] = _Work(self, key, result, images)
+            self._users[key] += 1
+            return Making(self, key, self._works[key], number)
+
+    def leave(self, key: Wanted) -> None:
+        """One who waited for a work is gone; it ends with the last of them."""
+        with self._lock:
+            self._users[key] -= 1
+            if self._users[key]:
+                return
+            del self._users[key]
+            work = self._works.pop(key)
+        work.close()
 
     def note(self, wanted: Wanted, number: int, made: Made) -> None:
         """Note in the audit that somebody fetched a form of run `number`."""
@@ -121,15 +146,52 @@ class Downloads:
 
 
 class Making:
-    """One form while it is made: `poll` until it is done, `take` it, and `close` in any case."""
+    """Somebody's wait for one form: `poll` until it is done, `take` it, and `close` in any case."""
 
-    def __init__(
-        self, downloads: Downloads, wanted: Wanted, result: Path, images: Path | None, number: int
-    ) -> None:
+    def __init__(self, downloads: Downloads, key: Wanted, work: _Work, number: int) -> None:
         self.number = number  # of the run
         self._downloads = downloads
-        self._wanted = wanted
+        self._key = key
+        self._work = work
         self._began = time.monotonic()
+        self._closed = False
+
+    def poll(self) -> bool:
+        """Begin as soon as there is room; returns whether the work is over. Never waits.
+
+        Raises ConflictError where there is no room for too long, InputError after an hour.
+        """
+        over = self._work.poll()
+        if not self._work.begun and time.monotonic() - self._began > _PATIENCE:
+            raise ConflictError(
+                "Others' downloads are being made and take all the room: try again later."
+            )
+        return over
+
+    def take(self) -> Made:
+        """What was made, once.
+
+        Raises InputError with the sentence where it could not be, OSError where the disk is full.
+        """
+        return self._work.take()
+
+    def close(self) -> None:
+        """Wait no more: what nobody waits for ends, and leaves nothing. May be called again."""
+        if not self._closed:
+            self._closed = True
+            self._downloads.leave(self._key)
+
+
+class _Work:
+    """One form while it is made, for all who wait for it. Thread-safe but for `close`."""
+
+    def __init__(
+        self, downloads: Downloads, wanted: Wanted, result: Path, images: Path | None
+    ) -> None:
+        self._downloads = downloads
+        self._wanted = wanted
+        self._turn = threading.Lock()
+        self._since = 0.0
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
         self._parts = wanted.form is Form.CVAT
         self._out = downloads.temporary("" if self._parts else wanted.form.suffix)
@@ -141,54 +203,50 @@ class Making:
         if wanted.shard_mb is not None:
             self._arguments += ["--shard-mb", str(wanted.shard_mb)]
         self._child: subprocess.Popen[bytes] | None = None
+        self._notes: tuple[str, ...] | None = None
+        self._failure: Exception | None = None
+
+    @property
+    def begun(self) -> bool:
+        """Whether there was room for it."""
+        return self._child is not None
 
     def poll(self) -> bool:
-        """Begin as soon as there is room; returns whether the work is over. Never waits.
-
-        Raises ConflictError where there is no room for too long, InputError after an hour.
-        """
-        seconds = time.monotonic() - self._began
-        if self._child is None:
-            if self._downloads.take_slot():
-                self._start()
-            elif seconds > _PATIENCE:
-                raise ConflictError(
-                    "Others' downloads are being made and take all the room: try again later."
+        """Begin as soon as there is room; returns whether the work is over. Never waits."""
+        if not self._turn.acquire(blocking=False):
+            return False
+        try:
+            if self._child is None:
+                if self._downloads.take_slot():
+                    self._start()
+                return False
+            if self._child.poll() is not None:
+                return True
+            if time.monotonic() - self._since > _MOST_SECONDS:
+                raise InputError(
+                    f"Making the form {self._wanted.form} takes more than an hour here: download "
+                    "the result, and use `relay export` where there is time."
                 )
             return False
-        if self._child.poll() is not None:
-            return True
-        if seconds > _MOST_SECONDS + _PATIENCE:
-            raise InputError(
-                f"Making the form {self._wanted.form} takes more than an hour here: download the "
-                "result, and use `relay export` where there is time."
-            )
-        return False
+        finally:
+            self._turn.release()
 
     def take(self) -> Made:
-        """What was made, once.
-
-        Raises InputError with the sentence where it could not be, OSError where the disk is full.
-        """
-        assert self._child is not None
-        self._said.seek(0)
-        lines = self._said.read(_SAID_BYTES).decode(errors="replace").splitlines()
-        code = self._child.returncode
-        if code == _INPUT_FAULT and lines:
-            self._require_disk(lines[-1])
-            raise InputError(lines[-1])
-        if code != 0:
-            _log.error("relay export ended with %s: %s", code, one_line(" ".join(lines), 4000))
-            raise RuntimeError(f"relay export ended with {code}")
-        if self._parts:
-            self._pack()
-        file = self._out.open("rb")
-        self._out.unlink()
-        return Made(file, os.fstat(file.fileno()).st_size, tuple(lines))
+        """What was made, with an open file for each who asks."""
+        with self._turn:
+            if self._notes is None and self._failure is None:
+                try:
+                    self._notes = self._finish()
+                except (InputError, OSError, RuntimeError) as exc:
+                    self._failure = exc
+            if self._failure is not None:
+                raise self._failure
+            file = self._out.open("rb")
+        return Made(file, os.fstat(file.fileno()).st_size, self._notes or ())
 
     def close(self) -> None:
-        """End what still runs and remove what is left of it; may be called again."""
-        child, self._child = self._child, None
+        """End what still runs and remove what is left of it."""
+        child = self._child
         if child is not None:
             if child.poll() is None:
                 child.terminate()
@@ -206,6 +264,22 @@ class Making:
         else:
             self._out.unlink(missing_ok=True)
 
+    def _finish(self) -> tuple[str, ...]:
+        """Look how it ended, and put parts together; returns what people should know."""
+        assert self._child is not None
+        self._said.seek(0)
+        lines = self._said.read(_SAID_BYTES).decode(errors="replace").splitlines()
+        code = self._child.returncode
+        if code == _INPUT_FAULT and lines:
+            self._require_disk(lines[-1])
+            raise InputError(lines[-1])
+        if code != 0:
+            _log.error("relay export ended with %s: %s", code, one_line(" ".join(lines), 4000))
+            raise RuntimeError(f"relay export ended with {code}")
+        if self._parts:
+            self._pack()
+        return tuple(lines)
+
     def _start(self) -> None:
         path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
         try:
@@ -219,6 +293,7 @@ class Making:
         except BaseException:
             self._downloads.give_slot()
             raise
+        self._since = time.monotonic()
 
     def _require_disk(self, sentence: str) -> None:
         """Raise OSError where the server's disk took no more: nobody asked for a place on it."""

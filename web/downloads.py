@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 
 from flask import Blueprint, Response, request, send_file
-from werkzeug.exceptions import Forbidden
+from werkzeug.exceptions import ClientDisconnected, Forbidden
 
 from cvat_io.forms import MOST_MEGABYTES, MOST_TOLERANCE, Form
 from errors import InputError, one_line
 from jobs.downloads import Made, Wanted
 from web import api
 from web.context import Context, here
+from web.green import has_left
 from web.options import real, whole
 
 blueprint = Blueprint("downloads", __name__, url_prefix="/api")
@@ -52,6 +53,8 @@ def _made(context: Context, wanted: Wanted) -> Made:
     making = context.call(downloads.begin, wanted)
     try:
         while not context.call(making.poll):
+            if has_left(request.environ):  # then nobody waits, and others may have the room
+                raise ClientDisconnected
             time.sleep(_PAUSE)
         made = context.call(making.take)
     finally:

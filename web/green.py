@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import io
 import os
+import select
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -67,6 +68,24 @@ def patch(async_mode: str) -> None:
             f"The async mode {mode} needs a package that is not installed: "
             f"run `pip install 'mask-relay[{mode}]'` or use threading."
         ) from exc
+
+
+def has_left(environ: Mapping[str, Any]) -> bool:
+    """Whether the client of a request has closed its connection; False where nothing tells it.
+
+    `environ`: of one of the servers that belong to the modes. What is on its way stays there.
+    """
+    if "werkzeug.socket" in environ:
+        connection = environ["werkzeug.socket"]
+    elif "eventlet.input" in environ:
+        connection = environ["eventlet.input"].get_socket()
+    else:  # gevent's input reads from such a file; what tests send in is none
+        connection = getattr(environ["wsgi.input"], "rfile", None)
+    if connection is None or not hasattr(select, "POLLRDHUP"):  # of Linux
+        return False
+    look = select.poll()
+    look.register(connection.fileno(), select.POLLRDHUP)
+    return bool(look.poll(0))
 
 
 class Source(Protocol):
