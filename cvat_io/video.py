@@ -35,7 +35,7 @@ _MOST_THREADS = 4
 
 
 class VideoPictures:
-    """A video's frames in order, read once from start to end."""
+    """A video's frames in order, read once from start to end. MemoryError passes through."""
 
     def __init__(self, path: Path, limits: Limits) -> None:
         """Open the video. Raises InputError for what is no video, or one of other containers."""
@@ -49,6 +49,8 @@ class VideoPictures:
                     "protocol_whitelist": "file",
                 },
             )
+        except MemoryError:  # an FFmpegError too, and no fault of the file's
+            raise
         except (OSError, ValueError, av.error.FFmpegError) as exc:
             raise InputError(
                 f"{self._name} cannot be opened as a video: convert it (for example to MP4 with "
@@ -116,6 +118,8 @@ class VideoPictures:
                 turns = round(frame.rotation / 90) % 4
                 yield np.ascontiguousarray(np.rot90(pixels, turns), dtype=np.uint8)
                 number += 1
+        except (MemoryError, BlockingIOError) as exc:  # the latter where no thread can be begun
+            raise MemoryError from exc
         except (OSError, av.error.FFmpegError) as exc:
             raise self._damaged(number) from exc
         if number == 0:

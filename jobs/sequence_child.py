@@ -3,7 +3,8 @@
 A file that makes a decoder crash, or eat the memory, ends that process and not the server; and the
 clients of the server are not held up, since it runs at a lower priority. The child hears one line
 of JSON on stdin and answers in lines of JSON on stdout. It leaves as soon as its stdin is closed,
-so that it never outlives the server that asked.
+so that it never outlives the server that asked. Of the machine's memory it gets a part only, where
+the system can see to that (Linux).
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ PICTURE_SIZE = 480  # pixels, the longer side
 _TELL_EVERY = 0.3  # seconds between two lines on how far it is
 SILENT_SECONDS = 600.0  # a child that tells of no frame for so long will never end
 _POLITE = 5  # added to the process's niceness
+_LEAST_MEMORY = 2**30  # bytes: frames of 4K need about half of it
+_MEMORY_PARTS = 3  # of the machine's, of which a child gets one: a server has two of them
 
 
 def make(
@@ -58,8 +61,16 @@ def picture(found: Found, out: Path, *, root: Path, limits: Limits) -> None:
 def _of(source: Path, kind: SequenceKind, out: Path, root: Path, limits: Limits) -> dict[str, Any]:
     return {
         "source": str(source), "kind": kind.value, "out": str(out), "root": str(root),
-        "limits": asdict(limits),
+        "limits": asdict(limits), "memory": most_memory(),
     }  # fmt: skip
+
+
+def most_memory() -> int:
+    """How many bytes a child may take, by what this machine has."""
+    if sys.platform == "win32":
+        return _LEAST_MEMORY
+    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return max(_LEAST_MEMORY, there // _MEMORY_PARTS)
 
 
 def _ask(
@@ -125,6 +136,7 @@ def _main() -> None:
     threading.Thread(target=_leave_with_parent, args=(out,), daemon=True).start()
     if hasattr(os, "nice"):
         os.nice(_POLITE)
+    _bound_memory(request["memory"])
     last = [0.0]
 
     def tell(done: int, total: int) -> None:
@@ -137,6 +149,15 @@ def _main() -> None:
     except InputError as exc:
         out.unlink(missing_ok=True)
         _say({"error": str(exc)})
+    except MemoryError:
+        out.unlink(missing_ok=True)
+        name, most = one_line(Path(request["source"]).name, 120), request["memory"] // 2**20
+        _say(
+            {
+                "error": f"Reading {name} needs more than the {most} MB of memory that the server "
+                "gives to it: scale it down, or convert it (for example to MP4 with ffmpeg)."
+            }
+        )
     except OSError as exc:
         out.unlink(missing_ok=True)
         _say(
@@ -145,6 +166,18 @@ def _main() -> None:
                 "make room in DATA_DIR, then open it again."
             }
         )
+
+
+def _bound_memory(most: int) -> None:
+    """Let the system refuse this process more memory than that, in bytes."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    # What is written to, so that neither libraries nor room that is only reserved counts.
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    bound = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (bound, hard))
 
 
 def _do(request: dict[str, Any], out: Path, tell: Tell) -> dict[str, Any]:

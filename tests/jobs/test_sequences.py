@@ -9,9 +9,11 @@ from __future__ import annotations
 import io
 import os
 import struct
+import sys
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -321,6 +323,30 @@ def test_a_picture_is_shown_before_a_sequence_is_opened(jobs: Jobs, root: Path) 
         jobs.sequences.picture("bad.mp4")
     with pytest.raises(NotFoundError):
         jobs.sequences.picture("../hand")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux bounds what a process may take")
+def test_a_video_that_needs_too_much_memory_ends_in_a_sentence_and_not_in_a_full_machine(
+    jobs: Jobs, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with av.open(str(root / "vast.avi"), "w") as container:
+        stream = container.add_stream("mjpeg", rate=1)
+        stream.width, stream.height, stream.pix_fmt = 8000, 6000, "yuvj420p"
+        frame = av.VideoFrame(stream.width, stream.height, stream.pix_fmt)  # 72 MB, 144 as RGB
+        container.mux([*stream.encode(frame), *stream.encode()])
+    assert opened(jobs, "vast.avi").state == "ready"
+    assert (
+        2**30
+        <= sequence_child.most_memory()
+        < os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    )
+    monkeypatch.setattr(sequence_child, "most_memory", lambda: 220 * 2**20)
+    (root / "vast.avi").rename(root / "other.avi")
+    view = opened(jobs, "other.avi")
+    assert view.state == "failed"
+    assert view.error.startswith("Reading other.avi needs more than the 220 MB of memory")
+    with pytest.raises(InputError, match="needs more than the 220 MB of memory"):
+        jobs.sequences.picture("other.avi")
 
 
 def test_a_file_in_which_the_reader_hangs_is_given_up(
