@@ -71,7 +71,8 @@ def write_polygons(out: Path, result: Export, tolerance: float) -> PolygonsWritt
             f"beside its mask, from 0 to {MOST_TOLERANCE:g}."
         )
     require_writable(out)
-    with tempfile.TemporaryFile() as spool, writing(out):
+    # The spool is no smaller than the result, and the system's temp folder may be memory.
+    with writing(out), tempfile.TemporaryFile(dir=out.parent) as spool:
         book = _Book(spool, result, tolerance)
         if not book.tracks:
             raise InputError(

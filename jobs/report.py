@@ -107,8 +107,9 @@ class Report(TypedDict):
 class DivergenceLog:
     """Collects divergence outside of memory while frames pass by; use it as a context manager."""
 
-    def __init__(self) -> None:
-        self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
+    def __init__(self, folder: Path) -> None:
+        """`folder`: where its file lies; the system's own for such files may be memory."""
+        self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - by __exit__
         self._empty = True
         self._count = 0
         self._total = 0.0

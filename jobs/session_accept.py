@@ -131,7 +131,8 @@ def write(state: State, files: JobFiles, number: int, accepted: Accepted) -> Wri
     out = files.result(job_id, revision, number)
     began = time.perf_counter()
     with ExitStack() as stack:
-        log = stack.enter_context(DivergenceLog())
+        files.tmp.mkdir(parents=True, exist_ok=True)  # the system's own may be memory
+        log = stack.enter_context(DivergenceLog(files.tmp))
         export = stack.enter_context(open_export(accepted.archive, accepted.limits))
         composed = _Composed(state, accepted.until, export.meta.labels)
         if not composed.any_mask():
@@ -139,7 +140,6 @@ def write(state: State, files: JobFiles, number: int, accepted: Accepted) -> Wri
                 "There is no mask up to that frame: draw one, or compute some frames, and accept "
                 "then."
             )
-        files.tmp.mkdir(parents=True, exist_ok=True)  # the system's own may be memory
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=files.tmp)))
         copy = folder / "annotations.xml"
         write_annotations(copy, export, composed.human())

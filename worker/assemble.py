@@ -68,8 +68,8 @@ def assemble(
         meta = export.meta
         with open_export(inputs.images, inputs.limits) as images:
             sequence = tuple(sorted(images.images))
-        drawings = stack.enter_context(Drawings(inputs, plan, export, sequence))
-        log = stack.enter_context(DivergenceLog())
+        drawings = stack.enter_context(Drawings(inputs, plan, export, sequence, out.parent))
+        log = stack.enter_context(DivergenceLog(out.parent))
         builder = Builder(plan, meta, span_files, drawings, sequence, log, inputs.options)
         draft = stack.enter_context(temporary_name(out))
         lineage = Lineage.behind(export.others(), builder.objects.largest, meta.frames)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import Self
 
 from cvat_io.lineage import Lineage
@@ -29,11 +30,16 @@ class Drawings:
     """
 
     def __init__(
-        self, inputs: RunInputs, plan: RunPlan, drawn: Export, sequence: Collection[int]
+        self,
+        inputs: RunInputs,
+        plan: RunPlan,
+        drawn: Export,
+        sequence: Collection[int],
+        folder: Path,
     ) -> None:
         """`drawn`: the annotations whose masks the key frames show, open.
 
-        `sequence`: the frames that have an image.
+        `sequence`: the frames that have an image. `folder`: where masks are laid aside.
         """
         self._keys = frozenset(plan.key_frames)
         self._seeds = plan.seeds
@@ -42,13 +48,13 @@ class Drawings:
         self._placed: dict[int, dict[bytes, list[Placed]]] = {}
         self._stack = ExitStack()
         with ExitStack() as stack:
-            self._drawn = self._carried = stack.enter_context(Shelf())
+            self._drawn = self._carried = stack.enter_context(Shelf(folder))
             if plan.carried is Origin.EXPORT:
                 self._drawn.fill(drawn, lambda shape: True)
             else:
                 self._drawn.fill(drawn, self._sort)
                 there = set(sequence) | self._placed.keys()
-                self._carried = stack.enter_context(Shelf())
+                self._carried = stack.enter_context(Shelf(folder))
                 assert inputs.previous is not None
                 with open_export(inputs.previous, inputs.limits) as previous:
                     self.lineage = Lineage.of(previous)

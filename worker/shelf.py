@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -18,8 +19,9 @@ _NO_RUNS = np.empty(0, dtype=np.int32)
 class Shelf:
     """Run lengths in an unnamed temporary file, all else in memory; use it as a context manager."""
 
-    def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
+    def __init__(self, folder: Path) -> None:
+        """`folder`: where the file lies; the system's own for such files may be memory."""
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by __exit__
         self._entries: dict[int, list[tuple[MaskShape, int, int]]] = {}
         self._end = 0
 

@@ -3,6 +3,7 @@ pauses and ends with it, and nothing is lost without being said."""
 
 from __future__ import annotations
 
+import tempfile
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -206,6 +207,18 @@ def test_cvat_takes_all_of_it_and_our_reader_makes_the_masks_again(tmp_path: Pat
         canvas = np.zeros((HEIGHT, WIDTH), bool)
         paint(before.mask, canvas, True)
         assert np.array_equal(rasterise(prompt.points, HEIGHT, WIDTH), canvas)
+
+
+def test_the_systems_temp_folder_is_not_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Polygons wait beside what is written (on a server in its data folder): it may be memory."""
+    archive = result(tmp_path, [(shape(0, square(4, 4)), 1)])
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    (tmp_path / "out").mkdir()
+    with open_export(archive, Limits()) as opened:
+        write_polygons(tmp_path / "out/p.zip", opened, 0)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["p.zip"]
 
 
 def test_the_same_result_gives_the_same_bytes(tmp_path: Path) -> None:

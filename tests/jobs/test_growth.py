@@ -12,7 +12,7 @@ from jobs.report import DivergenceLog, Report
 
 
 def write(path: Path, *scores: float, human: int = 2, labelled: int = 7) -> None:
-    with DivergenceLog() as log:
+    with DivergenceLog(path.parent) as log:
         for number, score in enumerate(scores):
             log.add(number, 1, "car", score, "unsure")
         facts = Report(
@@ -53,8 +53,8 @@ def test_an_older_or_damaged_report_has_none(tmp_path: Path, text: str) -> None:
     assert read_growth(path, 1) is None
 
 
-def test_a_frame_is_flagged_once_however_many_objects_are_in_doubt() -> None:
-    with DivergenceLog() as log:
+def test_a_frame_is_flagged_once_however_many_objects_are_in_doubt(tmp_path: Path) -> None:
+    with DivergenceLog(tmp_path) as log:
         for frame, scores in ((3, (0.5, 0.9, 0.1)), (4, (0.49, 0.2)), (5, (0.0, 0.7))):
             for number, score in enumerate(scores, 1):
                 log.add(frame, number, "car", score, "unsure")

@@ -111,6 +111,13 @@ def test_assembling_again_gives_the_same_archive_and_says_its_checksum(tmp_path,
     assert (one.objects, one.frames_labelled) == (2, 8)
 
 
+def test_the_systems_temp_folder_is_not_needed(tmp_path, finished, monkeypatch):
+    """Promise: what a result waits in lies on the disk that holds results: a temp may be memory."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    put_together(*finished, tmp_path / "r.zip")
+    assert (tmp_path / "r.zip").is_file()
+
+
 def test_an_unfinished_span_is_never_published(tmp_path, finished):
     given_inputs, plan, files = finished
     lines = files[1].read_bytes().splitlines(keepends=True)
