@@ -37,8 +37,11 @@ def parse_rle(text: str, area: int) -> RunLengths:
 
     Raises ValueError with a short reason that fits behind "the run lengths ...".
     """
-    found = parse_many([text], [area])[0]
-    return found if found is not None else _slowly(text, area)
+    found = _numbers(text.encode("ascii")) if text.isascii() else None
+    if found is None:
+        return _slowly(text, area)
+    _require_sum(int(found[0].sum(dtype=np.int64)), area)
+    return found[0]
 
 
 def parse_many(texts: Sequence[str], areas: Sequence[int]) -> list[RunLengths | None]:
@@ -119,10 +122,13 @@ def _slowly(text: str, area: int) -> RunLengths:
         if number >= 2**31:
             raise ValueError(f"add up to more than the {area} pixels of its box")
         runs.append(number)
-    total = sum(runs)
+    _require_sum(sum(runs), area)
+    return np.array(runs, dtype=np.int32)
+
+
+def _require_sum(total: int, area: int) -> None:
     if total != area:
         raise ValueError(f"add up to {total} pixels instead of the {area} of its box")
-    return np.array(runs, dtype=np.int32)
 
 
 @cache

@@ -150,6 +150,11 @@ def mask_from(given: Mapping[str, Any], width: int, height: int) -> Mask:
         )
     if not isinstance(runs, str):
         raise InputError('The runs of a mask are a text of numbers, such as "0,4,8,4": give one.')
+    if runs.count(",") > 2 * wide * high:
+        raise InputError(
+            f"A mask has more run lengths than its box of {wide} x {high} pixels can need: give "
+            "those of the pixels inside it."
+        )
     try:
         numbers = parse_rle(runs.replace(" ", "").replace(",", ", "), wide * high)
     except ValueError as exc:

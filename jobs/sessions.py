@@ -12,7 +12,7 @@ from typing import Any, Literal
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
-from errors import InputError, NotFoundError
+from errors import ConflictError, InputError, NotFoundError
 from jobs import audit, session_edits, session_objects, session_steps, store
 from jobs.db import db_now
 from jobs.frames_text import format_frames
@@ -196,17 +196,27 @@ class Sessions(SessionRoom):
 
         `masks`: each with `object` and either `box` and `runs` or `mask` None, and maybe `under`.
         """
+        # Masks of megabytes take seconds, in which nobody must wait for their turn to write.
+        with self.reading(job_id) as state:
+            state.require_frame(frame)
+            for each in masks:
+                state.require_object(each["object"])
+            size = state.head.width, state.head.height
+        new = [
+            NewMask(
+                each["object"],
+                None if "box" not in each else mask_from(each, *size),
+                bool(each.get("under", False)),
+            )
+            for each in masks
+        ]
 
         def do(state: State) -> Done:
-            size = state.head.width, state.head.height
-            new = [
-                NewMask(
-                    each["object"],
-                    None if "box" not in each else mask_from(each, *size),
-                    bool(each.get("under", False)),
+            if (state.head.width, state.head.height) != size:
+                raise ConflictError(
+                    "This session has begun anew with frames of another size: look at it and draw "
+                    "again."
                 )
-                for each in masks
-            ]
             return session_edits.edit(state, frame, new)
 
         return self._change(job_id, "edit", do)
