@@ -1,4 +1,4 @@
-"""What a worker does all day: claim a span, compute it, record it, again; else wait to be woken.
+"""What a worker does all day: claim a span, work on it, record it, again; else wait to be woken.
 
 While it works, a heartbeat in a thread of its own renews the lease and reports progress. When the
 lease is lost (cancelled, or given up as dead) or the worker is asked to stop, the work ends at the
@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 from sqlalchemy.orm import Session
 
@@ -20,24 +19,15 @@ import logs
 from config import Settings
 from errors import InputError, one_line
 from jobs.db import AWAY, Database
-from jobs.files import JobFiles
-from tracker.segmenters.protocol import Segmenter
 from worker import leases
-from worker.assemble import assemble
-from worker.compute import compute_span
-from worker.derive import derive
 from worker.heartbeat import Heartbeat, Identity, Pace
 from worker.hindrance import FAULTS, Hindrance
-from worker.learning import learn_objects, read_earlier, write_learned
 from worker.leases import Lease
 from worker.live import Live
 from worker.live_leases import StepLease
-from worker.local import own_device, used_device
-from worker.prepare import Work, prepare, settle_engine, spans_folder
 from worker.presence import Presence, Seat
-from worker.prompts import adds_masks, complete, segmenter
 from worker.ready import Readiness
-from worker.seeds import RecentSeeds
+from worker.span_work import SpanWork
 
 _EAGER = 4  # how much more often an idle worker looks while others are at work
 _JUMP_SECONDS = 1.0  # clocks that part by more between two looks were set, not slewed
@@ -63,11 +53,9 @@ class SpanLoop:
         self.stop = threading.Event()
         self.wake = threading.Event()
         self._settings = settings
-        self._kept = settings.data_dir / "embeddings"  # of images that segmenters have encoded
-        self._seeds = RecentSeeds()
         self._database = database
-        self._files = JobFiles(settings.data_dir)
         self._me = identity
+        self._work = SpanWork(settings, database, identity, self._record)
         self._seat = seat or Presence(*identity.names).seat()
         self._pace = pace or Pace()
         self._tick = self._pace.tick
@@ -170,27 +158,22 @@ class SpanLoop:
         ):
             _log.info("%s: attempt %s at %s.", self._me.name, lease.attempts, lease.doing)
             try:
-                if lease.learns:
-                    self._learn(lease, beat)
-                elif lease.writes_result:
-                    self._write_result(lease, beat)
-                else:
-                    self._compute(lease, beat)
+                self._work.do(lease, beat)
                 self._hindrance.passed()
             except InputError as exc:
                 sentence, cause = str(exc), exc.__cause__
                 if isinstance(cause, OSError) and self._hindrance.met(cause):
-                    self._hand_back(lease, beat, beat.frames_done)
+                    self._work.hand_back(lease, beat, beat.frames_done)
                 elif isinstance(cause, OSError) and cause.errno in FAULTS:
                     self._fail(lease, beat, exc)
                 else:
                     self._record(beat, lambda session: leases.refuse(session, lease, sentence))
             except AWAY as exc:
                 _log.warning("%s: the database is away (%s).", lease.doing, one_line(str(exc.orig)))
-                self._hand_back(lease, beat, beat.frames_done)
+                self._work.hand_back(lease, beat, beat.frames_done)
             except Exception as exc:  # noqa: BLE001 - the boundary: one bad span stops no worker
                 if isinstance(exc, OSError) and self._hindrance.met(exc):
-                    self._hand_back(lease, beat, beat.frames_done)
+                    self._work.hand_back(lease, beat, beat.frames_done)
                 else:
                     self._fail(lease, beat, exc)
         self._said = None
@@ -198,161 +181,11 @@ class SpanLoop:
         if beat.database_was_away:
             self._doubt_leases()
 
-    def _hand_back(self, lease: Lease, beat: Heartbeat, frames_done: int) -> None:
-        self._record(beat, lambda session: leases.hand_back(session, lease, frames_done))
-
     def _fail(self, lease: Lease, beat: Heartbeat, exc: Exception) -> None:
         _log.exception("Attempt %s at %s failed.", lease.attempts, lease.doing, exc_info=exc)
         error = one_line(f"{type(exc).__name__}: {exc}", 200)
         most = self._settings.max_attempts
         self._record(beat, lambda session: leases.fail_attempt(session, lease, error, most))
-
-    def _learn(self, lease: Lease, beat: Heartbeat) -> None:
-        work = self._prepare(lease, beat)
-        if work is None:
-            return
-        device = used_device(work.inputs.engine, self._me.device)
-        outcome = learn_objects(
-            work.inputs,
-            work.plan,
-            device=device,
-            threads=self._settings.threads,
-            seeds=self._seeds.of(work.inputs, work.plan),
-            earlier=read_earlier(work.earlier),
-            should_stop=beat.should_stop,
-        )
-        if outcome.stopped:
-            self._hand_back(lease, beat, 0)
-            return
-        # Equal key frames teach the same, so it does not matter when a worker that was given up
-        # meanwhile writes too: its file has another name, and nobody is told of it.
-        file = write_learned(spans_folder(self._files, lease), lease.fence, outcome.learned)
-        self._finish(lease, beat, file, outcome.seconds, {}, device, frames=0)
-
-    def _compute(self, lease: Lease, beat: Heartbeat) -> None:
-        work = self._prepare(lease, beat)
-        if work is None:
-            return
-        span = next(span for span in work.plan.spans if span.ordinal == lease.ordinal)
-        device = used_device(work.inputs.engine, self._me.device)
-        outcome = compute_span(
-            work.inputs,
-            work.plan,
-            span,
-            folder=spans_folder(self._files, lease),
-            fence=lease.fence,
-            device=device,
-            threads=self._settings.threads,
-            compiled=self._settings.compile,
-            spans_at_once=self._settings.spans_at_once,
-            learned=work.learned.read_bytes() if work.learned else None,
-            on_progress=beat.progress,
-            should_stop=beat.should_stop,
-            seeds=self._seeds.of(work.inputs, work.plan),
-            make_segmenter=lambda: self._segmenter(work, beat),
-            on_notice=beat.notice,
-        )
-        if outcome.stopped:
-            self._hand_back(lease, beat, beat.frames_done)
-            return
-        self._finish(
-            lease,
-            beat,
-            outcome.file.name,
-            outcome.seconds,
-            outcome.stages,
-            device,
-            span.frames_total,
-        )
-
-    def _finish(
-        self,
-        lease: Lease,
-        beat: Heartbeat,
-        file: str,
-        seconds: float,
-        stages: dict[str, float],
-        device: str,
-        frames: int,
-    ) -> None:
-        recorded = self._record(
-            beat,
-            lambda session: leases.finish_span(
-                session,
-                lease,
-                file=file,
-                seconds=seconds,
-                stages=stages,
-                device=device,
-                frames=frames,
-            ),
-        )
-        if not recorded:
-            _log.warning("%s came too late: somebody else has it.", lease.doing)
-
-    def _write_result(self, lease: Lease, beat: Heartbeat) -> None:
-        work = self._prepare(lease, beat)
-        if work is None:
-            return
-        place = (lease.job_id, lease.revision, lease.run_number)
-        folder, out = spans_folder(self._files, lease), self._files.result(*place)
-        began = time.perf_counter()
-        # Whoever assembles it again writes the same bytes, so it does not matter when a worker
-        # that was given up meanwhile publishes it too.
-        span_files = {ordinal: folder / name for ordinal, name in work.span_files.items()}
-        result = assemble(
-            work.inputs,
-            work.plan,
-            span_files=span_files,
-            out=out,
-            report=self._files.report(*place),
-            device=work.devices,
-            began=work.began,
-            learning_seconds=work.learning_seconds,
-            notices=work.notices,
-        )
-        recorded = self._record(
-            beat,
-            lambda session: leases.finish_run(
-                session,
-                lease,
-                sha256=result.sha256,
-                size=result.bytes,
-                seconds=time.perf_counter() - began,
-                device=self._me.device,
-                flagged_frames=result.report["flagged_frames"],
-            ),
-        )
-        if recorded:
-            derive(self._files, lease, work.inputs, work.plan, span_files, result.sha256)
-
-    def _prepare(self, lease: Lease, beat: Heartbeat) -> Work | None:
-        """Read what the span needs; None when the run is gone, or the work must stop.
-
-        Masks that the export lacks are added at the run's first span, beside which nobody works.
-        """
-        settle_engine(self._database, self._settings, lease, self._me.device)
-        with self._database.write() as session:
-            work = prepare(session, self._files, self._settings.limits, lease.run_id)
-        if work is None or not adds_masks(work.inputs.options, work.plan):
-            return work
-        inputs = complete(
-            work.inputs,
-            work.plan,
-            spans_folder(self._files, lease),
-            make_segmenter=lambda: self._segmenter(work, beat),
-            threads=self._settings.threads,
-            should_stop=beat.should_stop,
-        )
-        if inputs is None:
-            self._hand_back(lease, beat, beat.frames_done)
-            return None
-        return replace(work, inputs=inputs)
-
-    def _segmenter(self, work: Work, beat: Heartbeat) -> Segmenter:
-        return segmenter(
-            work.inputs.options, own_device(self._me.device), self._kept, on_notice=beat.notice
-        )
 
     def _record(self, beat: Heartbeat, change: Callable[[Session], bool]) -> bool:
         """Write down what became of a span, waiting for a database that is away.

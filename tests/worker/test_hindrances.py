@@ -114,7 +114,7 @@ def test_a_database_that_is_away_uses_up_no_attempt(ready: Jobs, settings: Setti
         if away.is_set():
             raise sqlite3.OperationalError("disk I/O error")
 
-    prepare = loop._prepare
+    prepare = loop._work._prepare
 
     def loses_it(lease: leases.Lease, beat: Heartbeat) -> object:
         if not away.is_set() and lease.attempts == 1 and lease.ordinal == 0 and lease.fence == 1:
@@ -122,7 +122,7 @@ def test_a_database_that_is_away_uses_up_no_attempt(ready: Jobs, settings: Setti
             threading.Timer(0.5, away.clear).start()
         return prepare(lease, beat)
 
-    loop._prepare = loses_it  # type: ignore[method-assign, assignment]
+    loop._work._prepare = loses_it  # type: ignore[method-assign, assignment]
     with running(loop):
         wait_for(ready, "264", JobState.COMPLETED, JobState.FAILED)
     run = ready.job("264").runs[0]

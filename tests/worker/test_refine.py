@@ -359,7 +359,7 @@ def test_the_queue_gives_the_same_bytes_as_relay_track(
         return BrightSegmenter(margin=8)
 
     monkeypatch.setattr(segmenters, "require", lambda name: None)
-    monkeypatch.setattr("worker.loop.segmenter", segmenter)
+    monkeypatch.setattr("worker.span_work.segmenter", segmenter)
     monkeypatch.setattr("worker.local.segmenter", segmenter)
     _, export = quarrel(tmp_path / "264.zip")
     options = RunOptions(engine="flow", refine=True, segmenter=SEGMENTER)
