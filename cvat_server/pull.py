@@ -77,11 +77,11 @@ def pull(
     except InputError:
         _drop(part)
         raise
-    with memories.changing(target) as memory:
+    part.replace(out)
+    with memories.changing(target) as memory:  # not before: what is seen is not pulled again
         memory.pulls.pop(head, None)
         memory.pulls[head] = after
         memory.seen = str(entity.updated_date)
-    part.replace(out)
     _facts(part).unlink(missing_ok=True)
     return out
 

@@ -204,18 +204,22 @@ class _Trip:
         """Make sure that all is there, and note it as ours where nobody else has saved."""
         if way is Way.NOTHING and self._memory.sending is None:
             return  # who knows who put it there
-        after = before if way is Way.NOTHING else self.look()
+        # The time comes before the look: what is saved behind it is newer, and so pulled again.
+        seen = self._entity.updated_date
+        after = before
+        if way is not Way.NOTHING:
+            seen = self._server.entity(self._target).updated_date
+            after = self.look()
         missing = self._masks - after.masks
         if missing:
             raise InputError(
                 f"CVAT took {self._export.path.name} for {self._target}, but {len(missing)} of its "
                 f"{len(self._masks)} masks are not there: look at the job, and push again."
             )
-        seen = str(self._server.entity(self._target).updated_date)
         with self._memories.changing(self._target) as memory:
             memory.sending = None
             if self._is_ours(way, before, after):
-                memory.pushed, memory.seen = after.fingerprint, seen
+                memory.pushed, memory.seen = after.fingerprint, str(seen)
 
     def _is_ours(self, way: Way, before: OnServer, after: OnServer) -> bool:
         """Whether what is there is what we put there; else somebody has saved in between."""

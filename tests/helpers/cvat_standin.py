@@ -72,6 +72,7 @@ class StandIn:
         self.failure = ""  # what the server says of background work
         self.leads_to = ""
         self.on_export = lambda job: None
+        self.on_read = lambda job: None  # its annotations, once the answer is made
         self.asked: list[tuple[str, str, dict[str, str]]] = []
         self.ranges: list[str] = []
         self.imports: list[tuple[str, str]] = []  # mode, file name
@@ -211,9 +212,9 @@ class _Handler(BaseHTTPRequestHandler):
         if not rest:
             return self._json(self._job(job) if kind == "job" else self._task(job))
         if rest == "/annotations" and self.command == "GET":
-            return self._json(
-                {"version": 0, "tags": job.tags, "shapes": job.shapes, "tracks": job.tracks}
-            )
+            found = {"version": 0, "tags": [*job.tags], "shapes": [*job.shapes]}
+            self.cvat.on_read(job)
+            return self._json({**found, "tracks": job.tracks})
         if rest == "/annotations" and self.command == "PATCH":
             return self._add(job, asked, json.loads(body))
         if rest == "/data/meta":
