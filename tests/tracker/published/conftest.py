@@ -1,4 +1,4 @@
-"""A publisher on this machine, an empty MODEL_DIR, and a model to be fetched from one to the other."""
+"""A publisher on this machine, an empty MODEL_DIR, and a model that one gives to the other."""
 
 from __future__ import annotations
 
