@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from config import Limits
+from cvat_io.defaults import Defaults
 from cvat_io.lineage import Lineage
 from cvat_io.masks import tight
 from cvat_io.model import MaskShape
@@ -40,6 +41,7 @@ def verify_carried(
     theirs no more, stays only where the export still has masks.
     """
     keys, there = frozenset(key_frames), frozenset(sequence)
+    defaults = Defaults(export.meta.labels)
 
     def concerns(shape: MaskShape) -> bool:
         return shape.frame not in keys and shape.label not in ignore_labels
@@ -48,7 +50,7 @@ def verify_carried(
     placed: dict[int, dict[bytes, list[bytes]]] = {}
     for shape in export.tracks():
         if isinstance(shape, MaskShape) and concerns(shape):
-            same = placed.setdefault(shape.frame, {}).setdefault(_as_exported(shape), [])
+            same = placed.setdefault(shape.frame, {}).setdefault(_as_set(shape, defaults), [])
             same.append(_placed(shape))
 
     lineage = Lineage.of(previous)
@@ -62,7 +64,7 @@ def verify_carried(
             continue
         if frame not in placed and (frame not in there or shape.source != "auto"):
             continue
-        same = placed.get(frame, {}).get(_as_exported(shape), [])
+        same = placed.get(frame, {}).get(_as_set(shape, defaults), [])
         place = same.pop(0) if same else _placed(shape)
         expected.setdefault(frame, Counter())[_whole(shape), place] += 1
 
@@ -85,20 +87,24 @@ def verify_carried(
             raise VerificationError(f"frame {frame} lacks a mask that was to stay as it was")
 
 
-def _as_exported(shape: MaskShape) -> bytes:
-    """Label, attributes and pixels: what an export after an import still has."""
-    mask = tight(shape.mask) or shape.mask
-    box = (mask.left, mask.top, mask.width, mask.height)
-    state = hashlib.blake2b(
-        repr((shape.label, sorted(shape.attributes), box)).encode(), digest_size=16
-    )
-    state.update(mask.runs.tobytes())
-    return state.digest()
+def _as_set(shape: MaskShape, defaults: Defaults) -> bytes:
+    """Pixels, label and attributes that a person set: what an export after an import still has."""
+    said = repr(sorted(defaults.set_of(shape))).encode()
+    return hashlib.blake2b(_pixels(shape) + said, digest_size=16).digest()
 
 
 def _whole(shape: MaskShape) -> bytes:
     beside = repr((shape.source, shape.group_id, shape.attributes)).encode()
-    return hashlib.blake2b(_as_exported(shape) + beside, digest_size=16).digest()
+    return hashlib.blake2b(_pixels(shape) + beside, digest_size=16).digest()
+
+
+def _pixels(shape: MaskShape) -> bytes:
+    """Pixels and label, in 16 bytes."""
+    mask = tight(shape.mask) or shape.mask
+    box = (mask.left, mask.top, mask.width, mask.height)
+    state = hashlib.blake2b(repr((shape.label, box)).encode(), digest_size=16)
+    state.update(mask.runs.tobytes())
+    return state.digest()
 
 
 def _placed(shape: MaskShape) -> bytes:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from cvat_io.defaults import Defaults
 from cvat_io.masks import iou, same_pixels
 from cvat_io.model import MaskShape
 from errors import one_line
@@ -75,13 +76,14 @@ def compare_frame(
     before: Sequence[tuple[MaskShape, int]],
     now: Sequence[MaskShape],
     names: Names,
+    defaults: Defaults,
 ) -> FrameChange:
     """Compare the tracked masks of one frame with those that our previous result has there.
 
     `before`: each with its object, 0 where that is not known. Costs one comparison of pixels for
     each pair of boxes that overlap.
     """
-    work = _Comparison(frame, before, now)
+    work = _Comparison(frame, before, now, defaults)
     work.pair_unchanged()
     work.pair_by_name(names)
     work.pair_by_pixels()
@@ -89,9 +91,11 @@ def compare_frame(
     return work.finish()
 
 
-def unchanged(before: Sequence[tuple[MaskShape, int]], now: Sequence[MaskShape]) -> tuple[int, ...]:
+def unchanged(
+    before: Sequence[tuple[MaskShape, int]], now: Sequence[MaskShape], defaults: Defaults
+) -> tuple[int, ...]:
     """The objects of masks that are as they were, in the order of `now`; 0 for all others."""
-    work = _Comparison(0, before, now)
+    work = _Comparison(0, before, now, defaults)
     work.pair_unchanged()
     return tuple(work.objects)
 
@@ -103,6 +107,7 @@ class _Comparison:
     frame: int
     before: Sequence[tuple[MaskShape, int]]
     now: Sequence[MaskShape]
+    defaults: Defaults
     objects: list[int] = field(init=False)
     open_now: list[int] = field(init=False)
     open_before: list[int] = field(init=False)
@@ -116,12 +121,12 @@ class _Comparison:
         self.open_before = list(range(len(self.before)))
 
     def pair_unchanged(self) -> None:
-        """Pair masks with equal pixels, label and attributes."""
+        """Pair masks with equal pixels, label and attributes that a person set."""
         waiting: dict[bytes, list[int]] = {}
         for j, (shape, _) in enumerate(self.before):
-            waiting.setdefault(mask_digest(shape), []).append(j)
+            waiting.setdefault(mask_digest(shape, self.defaults), []).append(j)
         for i, shape in enumerate(self.now):
-            same = waiting.get(mask_digest(shape))
+            same = waiting.get(mask_digest(shape, self.defaults))
             if not same:
                 continue
             j = same.pop(0)

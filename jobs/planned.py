@@ -36,7 +36,7 @@ def plan_view(drafted: Drafted, expected: ExpectedView) -> PlanView:
             )
             for span in plan.spans
         ),
-        # Also where no pass is needed, masks may be taken away.
+        # Also where no pass is needed, masks may be taken away, or others be drawn.
         writes=bool(plan.spans) or any(each.kind != ChangeKind.PLACED for each in groups),
         expected=expected,
         changes=tuple(groups[:MOST_GROUPS]),

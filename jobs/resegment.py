@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from config import Limits
+from cvat_io.defaults import Defaults
 from cvat_io.model import Meta
 from cvat_io.reader import open_export
 from cvat_io.result import read_note
@@ -76,7 +77,9 @@ def find_changes(
                 f"{annotations.name} is part {part} of a result, and what the others hold would be "
                 "taken for deleted: bring all parts into CVAT and export the job there."
             )
-        meta, now = export.meta, read_sheet(export, ignore_labels)
+        meta = export.meta
+        defaults = Defaults(meta.labels)
+        now = read_sheet(export, ignore_labels, defaults)
     if previous is None:
         return _by_source(now, typed, reuse_previous)
 
@@ -87,7 +90,7 @@ def find_changes(
                 f"{previous.name} is part {part} of a result, and what the others hold would be "
                 "taken for deleted: give the whole result (--previous RESULT.zip)."
             )
-        before = read_sheet(result, ignore_labels)
+        before = read_sheet(result, ignore_labels, defaults)
     _require_labels(before, meta, previous.name)
     old = _old_key_frames(previous, before, meta)
     changed = set(changed_frames(now, before))
@@ -126,6 +129,7 @@ def find_changes(
         ),
         placed=sorted(placed - changed)[:_MOST_PLACED],
         names=before.names,
+        defaults=defaults,
         ignore_labels=ignore_labels,
         limits=limits,
     )
@@ -137,6 +141,7 @@ def _compared(
     *,
     placed: Collection[int],
     names: Names,
+    defaults: Defaults,
     ignore_labels: Collection[str],
     limits: Limits,
 ) -> Changes:
@@ -152,7 +157,9 @@ def _compared(
     return replace(
         changes,
         compared={
-            frame: compare_frame(frame, before[frame], [shape for shape, _ in now[frame]], names)
+            frame: compare_frame(
+                frame, before[frame], [shape for shape, _ in now[frame]], names, defaults
+            )
             for frame in sorted(looked)
         },
         sides={

@@ -16,6 +16,7 @@ from typing import IO, Any
 
 from config import Limits
 from cvat_io.atomic import replacing
+from cvat_io.defaults import Defaults
 from cvat_io.lineage import Lineage
 from cvat_io.model import MaskShape
 from cvat_io.reader import Export, open_export
@@ -184,6 +185,7 @@ class _Numbered:
         self._export = export
         self._ignored = inputs.ignore_labels
         self._lineage = Lineage.of(export)
+        self._defaults = Defaults(export.meta.labels)
         self._known: dict[int, MaskShape] = {}  # every object as it was shown last
         self._shown: dict[int, tuple[str, str]] = {}  # its label and name
         self._first: dict[int, MaskShape] = {}  # how it was placed first
@@ -214,7 +216,7 @@ class _Numbered:
     def _go_on(self, frame: int, shapes: Sequence[MaskShape]) -> Iterator[tuple[MaskShape, int]]:
         before = [(shape, number) for number, shape in self._known.items()]
         names = {(label, name): n for n, (label, name) in self._shown.items() if name}
-        found = list(compare_frame(frame, before, shapes, names).objects)
+        found = list(compare_frame(frame, before, shapes, names, self._defaults).objects)
         for k, shape in enumerate(shapes):
             number = found[k] or self._only(shape, shapes, found)
             if not number:

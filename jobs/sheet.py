@@ -1,8 +1,8 @@
 """What each frame of an export shows, in a few bytes per frame: to find what a person changed.
 
-Two frames with equal records show the same tracked masks: same pixels, labels and attributes, in
-whatever order, box or run lengths the files write them. Read in one streaming pass; memory grows
-with the number of frames and masks, not with their pixels.
+Two frames with equal records show the same tracked masks: same pixels, labels and attributes that
+a person set, in whatever order, box or run lengths the files write them. Read in one streaming
+pass; memory grows with the number of frames and masks, not with their pixels.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from hashlib import blake2b
 
 import numpy as np
 
+from cvat_io.defaults import Defaults
 from cvat_io.lineage import Lineage
 from cvat_io.masks import tight
 from cvat_io.model import MaskShape
@@ -68,8 +69,11 @@ class Sheet:
         return tuple(sorted(frame for frame, record in self.frames.items() if record.human))
 
 
-def read_sheet(export: Export, ignore_labels: Collection[str]) -> Sheet:
-    """Read the tracked masks of `export`; labels in `ignore_labels` are passed over."""
+def read_sheet(export: Export, ignore_labels: Collection[str], defaults: Defaults) -> Sheet:
+    """Read the tracked masks of `export`; labels in `ignore_labels` are passed over.
+
+    Only sheets that were read with the same `defaults` can be compared.
+    """
     lineage = Lineage.of(export)
     digests: dict[int, list[bytes]] = {}
     placed: dict[int, list[bytes]] = {}
@@ -82,7 +86,7 @@ def read_sheet(export: Export, ignore_labels: Collection[str]) -> Sheet:
     for shape in export.tracks():
         if not isinstance(shape, MaskShape) or shape.label in ignore_labels:
             continue
-        digest = mask_digest(shape)
+        digest = mask_digest(shape, defaults)
         digests.setdefault(shape.frame, []).append(digest)
         place = b"%d %d" % (shape.occluded, shape.z_order)
         placed.setdefault(shape.frame, []).append(digest + place)
@@ -173,10 +177,11 @@ def _digest_at(sheet: Sheet, frame: int) -> bytes:
     return record.digest if record else b""
 
 
-def mask_digest(shape: MaskShape) -> bytes:
-    """16 bytes that stand for the mask's label, attributes and pixels."""
+def mask_digest(shape: MaskShape, defaults: Defaults) -> bytes:
+    """16 bytes that stand for the mask's label, attributes that a person set, and pixels."""
     state = blake2b(digest_size=16)
-    names = [shape.label, *(text for pair in sorted(shape.attributes) for text in pair)]
+    said = sorted(defaults.set_of(shape))
+    names = [shape.label, *(text for pair in said for text in pair)]
     for name in names:
         raw = name.encode()
         state.update(len(raw).to_bytes(4, "little") + raw)

@@ -163,11 +163,11 @@ class PlanView:
     """What a run would do. `objects`: how many it follows at least.
 
     `frames_total` of the `frames_in_job` are computed; where it is none, `writes` says whether the
-    result would differ all the same, since masks are taken away. `changes` and `conflicts` (what
-    could be taken in two ways, and how it is taken) are of a re-segmentation, and are told up to a
-    bound; `given_up`: frames that were a person's and are no more, as text. `beyond`: sentences on
-    objects whose masks are taken away, or go on, where the spans do not tell it. `notes`: sentences
-    on options that change nothing.
+    result would differ all the same, such as where masks are taken away. `changes` and `conflicts`
+    (what could be taken in two ways, and how it is taken) are of a re-segmentation, and are told up
+    to a bound; `given_up`: frames that were a person's and are no more, as text. `beyond`:
+    sentences on objects whose masks are taken away, or go on, where the spans do not tell it.
+    `notes`: sentences on options that change nothing.
     """
 
     frames_total: int

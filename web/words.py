@@ -94,7 +94,9 @@ def plan(planned: PlanView, options: RunOptions) -> str:
     """Say in words what a run with `options` would compute."""
     keys, spans = planned.key_frames, planned.spans
     if not spans and planned.writes:
-        return "Nothing to compute: masks are only taken away. " + _stay(keys, options.keyframes)
+        gone = {each.kind for each in planned.changes} <= {"deleted", "placed"}
+        what = "masks are only taken away" if gone else "what you changed is taken over as it is"
+        return f"Nothing to compute: {what}. {_stay(keys, options.keyframes)}"
     if not spans:
         return "Nothing to compute: every frame asked for is there already."
     named = [_span(span) for span in spans[:MOST_SPANS]]

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
+from cvat_io.defaults import Defaults
 from cvat_io.lineage import Lineage
 from cvat_io.model import MaskShape
 from cvat_io.reader import Export, open_export
@@ -44,6 +45,7 @@ class Drawings:
         self._keys = frozenset(plan.key_frames)
         self._seeds = plan.seeds
         self.ignored = inputs.ignore_labels
+        self.defaults = Defaults(drawn.meta.labels)
         self.lineage = Lineage(0, 0, drawn.meta.frames)  # of the carried masks
         self._placed: dict[int, dict[bytes, list[Placed]]] = {}
         self._stack = ExitStack()
@@ -96,7 +98,8 @@ class Drawings:
             number = self.lineage.object_of(shape)
             if placed:
                 own = (shape.occluded, shape.z_order)
-                occluded, z_order = next(placed.get(mask_digest(shape), iter(())), own)
+                digest = mask_digest(shape, self.defaults)
+                occluded, z_order = next(placed.get(digest, iter(())), own)
                 shape = replace(shape, occluded=occluded, z_order=z_order)
             carried.append((shape, number))
         return carried
@@ -152,7 +155,8 @@ class Drawings:
         if planned:  # masks that were made of shapes come behind those that were drawn
             return (*planned, *(0,) * (len(now) - len(planned)))
         before = [s for s in self._carried.take(frame) if s.label not in self.ignored]
-        return unchanged([(shape, self.lineage.object_of(shape)) for shape in before], now)
+        known = [(shape, self.lineage.object_of(shape)) for shape in before]
+        return unchanged(known, now, self.defaults)
 
     def _carries(self, shape: MaskShape) -> bool:
         return shape.frame not in self._keys and shape.label not in self.ignored
@@ -161,7 +165,8 @@ class Drawings:
         """Whether a mask of the export is kept as it is; of others, note how they are placed."""
         if not self._carries(shape):
             return True
-        same = self._placed.setdefault(shape.frame, {}).setdefault(mask_digest(shape), [])
+        digest = mask_digest(shape, self.defaults)
+        same = self._placed.setdefault(shape.frame, {}).setdefault(digest, [])
         same.append((shape.occluded, shape.z_order))
         return False
 

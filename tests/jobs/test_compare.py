@@ -8,9 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from cvat_io.defaults import Defaults
 from cvat_io.masks import encode
-from cvat_io.model import MaskShape
+from cvat_io.model import Label, LabelAttribute, MaskShape
 from jobs.compare import ChangeKind, FrameChange, compare_frame, unchanged
+
+NAMED = (LabelAttribute("object_id", False, "text", "", ()),)
+DEFAULTS = Defaults(Label(name, "", "any", NAMED) for name in ("car", "bus"))
 
 
 def box(
@@ -27,7 +31,7 @@ def compared(
     now: list[MaskShape],
     names: dict[tuple[str, str], int] | None = None,
 ) -> FrameChange:
-    return compare_frame(9, before, now, names or {})
+    return compare_frame(9, before, now, names or {}, DEFAULTS)
 
 
 def kinds(found: FrameChange) -> list[str]:
@@ -63,7 +67,7 @@ def test_objects_of_unchanged_masks_are_known_by_their_exact_pixels() -> None:
     """Promise: identity survives CVAT's new numbers and any order in the file."""
     before = [(box(0), 1), (box(20), 2), (box(20, label="bus"), 3)]
     now = [box(20, label="bus"), box(40), box(20), box(0)]
-    assert unchanged(before, now) == (3, 0, 2, 1)
+    assert unchanged(before, now, DEFAULTS) == (3, 0, 2, 1)
 
 
 def test_a_name_says_which_object_a_mask_shows_wherever_it_lies() -> None:

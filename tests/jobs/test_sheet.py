@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from config import Limits
-from cvat_io.model import Mask
+from cvat_io.defaults import Defaults
+from cvat_io.model import Label, LabelAttribute, Mask
 from cvat_io.reader import open_export
 from jobs.sheet import changed_frames, read_sheet
-from tests.helpers.clips import hud, shapes_of, tiny_clip, write_clip
+from tests.helpers.clips import LABELS, hud, shapes_of, tiny_clip, write_clip
 
 CLIP = tiny_clip(3)
 SHAPES = shapes_of(CLIP, 0, 0)
@@ -19,7 +21,7 @@ SHAPES = shapes_of(CLIP, 0, 0)
 def sheet(path, masks):
     write_clip(path, CLIP, (), masks=masks)
     with open_export(path, Limits()) as export:
-        return read_sheet(export, {"HUD"})
+        return read_sheet(export, {"HUD"}, Defaults(LABELS))
 
 
 def changed(tmp_path, masks):
@@ -50,6 +52,29 @@ def test_pixels_labels_attributes_and_deletions_are_seen(tmp_path):
     assert changed(tmp_path, rest) == (0,)
     assert changed(tmp_path, []) == (0,)
     assert changed(tmp_path, [*SHAPES, *shapes_of(CLIP, 1, 2)]) == (2,)
+
+
+@pytest.mark.parametrize(
+    ("was", "said", "seen"),
+    [
+        ((), (("side", "left"),), False),  # the label was given the attribute
+        ((), (("side", "right"),), True),
+        ((("side", "right"),), (("side", "left"),), True),
+        ((("side", "left"),), (("side", "left"),), False),
+        ((("gone", "5"),), (("side", "left"),), False),  # and another one was taken from it
+        ((), (("side", ""),), True),
+    ],
+)
+def test_an_attribute_that_nobody_set_changes_nothing(tmp_path, was, said, seen):
+    label = Label("thing", "", "any", (LabelAttribute("side", False, "text", "left", ()),))
+    defaults = Defaults([label])
+    found = []
+    for name, attributes in (("now", said), ("before", was)):
+        path = tmp_path / f"{name}.zip"
+        masks = [replace(SHAPES[0], label="thing", attributes=attributes)]
+        with open_export(write_clip(path, CLIP, (), masks=masks), Limits()) as export:
+            found.append(read_sheet(export, (), defaults))
+    assert changed_frames(*found) == ((0,) if seen else ())
 
 
 def test_a_frame_is_human_as_soon_as_one_of_its_masks_is(tmp_path):

@@ -188,6 +188,10 @@ def test_the_segmenters_offered_are_those_that_workers_have() -> None:
     assert segmenters.names() == SEGMENTERS
 
 
+def changed(kind: str) -> ChangeView:
+    return ChangeView(kind=kind, label="car", was="", masks=1, frames="0")
+
+
 def spans_of(*spans: tuple[int, int, str], **more: object) -> PlanView:
     planned = PlanView(
         frames_total=sum(stop - start + 1 for start, stop, _ in spans), frames_in_job=60,
@@ -231,9 +235,15 @@ def spans_of(*spans: tuple[int, int, str], **more: object) -> PlanView:
             "Nothing to compute: every frame asked for is there already.",
         ),
         (
-            spans_of(writes=True),
+            spans_of(writes=True, changes=(changed("deleted"), changed("placed"))),
             RunOptions(mode=Mode.RESEGMENT),
             "Nothing to compute: masks are only taken away. Key frames 0, 30 stay as drawn.",
+        ),
+        (
+            spans_of(writes=True, changes=(changed("attributes"), changed("deleted"))),
+            RunOptions(mode=Mode.RESEGMENT),
+            "Nothing to compute: what you changed is taken over as it is. "
+            "Key frames 0, 30 stay as drawn.",
         ),
     ],
 )

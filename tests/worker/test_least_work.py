@@ -22,13 +22,20 @@ from numpy.typing import NDArray
 
 from cvat_io.lineage import Lineage
 from cvat_io.masks import iou, paint
-from cvat_io.model import MaskShape
+from cvat_io.model import LabelAttribute, MaskShape
 from cvat_io.reader import open_export
 from cvat_io.result import write_result
 from cvat_io.verify import VerificationError
 from cvat_io.verify_carried import verify_carried
 from jobs.options import Direction, Mode
-from tests.helpers.clips import contents, masks_by_frame, shapes_of, tiny_clip, write_clip
+from tests.helpers.clips import (
+    LABELS,
+    contents,
+    masks_by_frame,
+    shapes_of,
+    tiny_clip,
+    write_clip,
+)
 from tests.helpers.trips import (
     LIMITS,
     exported,
@@ -41,11 +48,11 @@ from tests.helpers.trips import (
 
 LENGTH = 10
 CLIP = tiny_clip(LENGTH)
-LABELS = ("object", "thing")
+KINDS = ("object", "thing")
 EDITS = ("delete", "shift", "relabel", "name", "occlude", "add")
 
 script = st.dictionaries(
-    st.tuples(st.integers(0, LENGTH - 1), st.sampled_from(LABELS)),
+    st.tuples(st.integers(0, LENGTH - 1), st.sampled_from(KINDS)),
     st.sampled_from(EDITS),
     max_size=4,
 )
@@ -290,6 +297,42 @@ def test_what_a_human_placed_stays_where_the_mask_is_made_anew(
     assert [(s.occluded, s.z_order) for s in after[4]] == [(True, 3)] * 2
     assert all((s.occluded, s.z_order) == (False, 0) for s in after[5])
     assert contents(after[4]) != contents(masks_by_frame(again)[4])
+
+
+def test_a_label_that_is_given_an_attribute_makes_no_key_frames(
+    tmp_path: Path, first: tuple[Path, Path]
+) -> None:
+    """Promise: what CVAT fills in by itself is nobody's work; what a person says of a mask is."""
+    labels = [
+        replace(label, attributes=(LabelAttribute("object_id", False, "number", "0", ()),))
+        if label.name == "thing"
+        else label
+        for label in LABELS
+    ]
+    now = {
+        frame: [
+            replace(shape, attributes=(("object_id", "0"),)) if shape.label == "thing" else shape
+            for shape in shapes
+        ]
+        for frame, shapes in exported(first[1]).items()
+    }
+    now[3] = [
+        replace(shape, attributes=(("object_id", "7"),)) if shape.label == "thing" else shape
+        for shape in now[3]
+    ]
+    now[8] = [replace(shape, occluded=True, z_order=4) for shape in now[8]]
+    export = write_clip(
+        tmp_path / "now.zip", CLIP, (), masks=[*chain(*now.values())], labels=labels
+    )
+    again = tmp_path / "again.zip"
+    report = run(export, again, previous=first[1], mode=Mode.RESEGMENT)
+    assert key_frames(again) == [0, 3, 6]
+    assert report["frames_tracked"] == 4
+    after, before = masks_by_frame(again), masks_by_frame(first[1])
+    for frame in (0, 3, 6):
+        assert contents(after[frame]) == contents(now[frame])
+    assert contents(after[7]) == contents(before[7])
+    assert [(s.source, s.occluded, s.z_order) for s in after[8]] == [("auto", True, 4)] * 2
 
 
 def test_a_result_without_a_lineage_is_built_upon_all_the_same(
