@@ -55,12 +55,11 @@ def pull(
         entity = server.entity(target)
         if not unfinished:
             _require_pushed(server, memories, target, entity)
-        before = fingerprint(server.annotations(target))
+        before = _state(server, target)
         part = _fetch(
             server, target, out, with_images, tell or _nobody, settings.limits.archive_bytes
         )
-        after = fingerprint(server.annotations(target))
-        if before == after:
+        if before == _state(server, target):
             break
         _drop(part)
     else:
@@ -80,10 +79,15 @@ def pull(
     part.replace(out)
     with memories.changing(target) as memory:  # not before: what is seen is not pulled again
         memory.pulls.pop(head, None)
-        memory.pulls[head] = after
+        memory.pulls[head], memory.deleted[head] = before
         memory.seen = str(entity.updated_date)
     _facts(part).unlink(missing_ok=True)
     return out
+
+
+def _state(server: Server, target: Target) -> tuple[str, frozenset[int]]:
+    """What an export is made of: the fingerprint of all, and the frames that are left out."""
+    return fingerprint(server.annotations(target)), server.deleted_frames(target)
 
 
 def _require_pushed(server: Server, memories: Memories, target: Target, entity: Any) -> None:

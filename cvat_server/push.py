@@ -90,12 +90,13 @@ def push(
                 f"{result.name} is part {part} of a result, and would be taken for all of it: push "
                 "the whole result, which goes in batches by itself."
             )
-        masks = {key for shape in _masks(export) if (key := key_of(shape)) is not None}
-        if not masks:
+        frames = {key: shape.frame for shape in _masks(export) if (key := key_of(shape))}
+        if not frames:
             raise InputError(f"{result.name} holds no masks: push what `relay track` wrote.")
         entity = server.entity(own)
         _require_same_frames(entity, own, export)
-        trip = _Trip(server, Memories(settings), own, export, masks, entity, tell or _nobody)
+        trip = _Trip(server, Memories(settings), own, export, frames, entity, tell or _nobody)
+        masks = trip.masks
         before = trip.look()
         way = Way.REPLACE if replace else trip.way(before)
         missing = masks - before.masks
@@ -118,16 +119,21 @@ class _Trip:
         memories: Memories,
         target: Target,
         export: Export,
-        masks: set[MaskKey],
+        frames: dict[MaskKey, int],
         entity: Any,
         tell: Tell,
     ) -> None:
         self._server, self._memories, self._target = server, memories, target
-        self._export, self._masks, self._entity, self._tell = export, masks, entity, tell
+        self._export, self._entity, self._tell = export, entity, tell
         self._memory = memories.read(target)
         self._labels = server.labels(target)
         self._names = {label.number: label.name for label in self._labels}
         self._first = int(entity.start_frame) if target.kind is ExportKind.JOB else 0
+        deleted = self._memory.deleted.get(head_of(export.meta), frozenset())
+        self._hidden = deleted | server.deleted_frames(target)
+        meta = export.meta
+        left_out = {meta.start_frame + (n - self._first) * meta.step for n in self._hidden}
+        self.masks = {key for key, frame in frames.items() if frame not in left_out}
 
     def look(self) -> OnServer:
         """What the server holds now."""
@@ -138,11 +144,12 @@ class _Trip:
             self._export.meta,
             self._first,
             sending.masks if sending else frozenset(),
+            self._hidden,
         )
 
     def way(self, there: OnServer) -> Way:
         """How the result can go in without harm; ConflictError where it cannot."""
-        missing, stale = self._masks - there.masks, there.masks - self._masks
+        missing, stale = self.masks - there.masks, there.masks - self.masks
         if not missing and not stale:
             return Way.NOTHING
         if not there.empty:
@@ -154,6 +161,12 @@ class _Trip:
             raise ConflictError(
                 f"The import would remove {there.tags} tags of {self._target}, which this format "
                 "does not know: push with --replace if they may go."
+            )
+        if there.hidden:
+            raise ConflictError(
+                f"The import would remove {there.hidden} shapes of {self._target} on frames that "
+                "are or were deleted in CVAT, which exports leave out: push with --replace if they "
+                "may go."
             )
         return Way.REPLACE
 
@@ -210,11 +223,11 @@ class _Trip:
         if way is not Way.NOTHING:
             seen = self._server.entity(self._target).updated_date
             after = self.look()
-        missing = self._masks - after.masks
+        missing = self.masks - after.masks
         if missing:
             raise InputError(
                 f"CVAT took {self._export.path.name} for {self._target}, but {len(missing)} of its "
-                f"{len(self._masks)} masks are not there: look at the job, and push again."
+                f"{len(self.masks)} masks are not there: look at the job, and push again."
             )
         with self._memories.changing(self._target) as memory:
             memory.sending = None
@@ -227,8 +240,8 @@ class _Trip:
             return self._broken_off(before) is not None
         if way is Way.REPLACE:
             others = sum(1 for _ in self._export.others())
-            return after.masks == self._masks and after.others[0] == others
-        return after.masks == self._masks | before.masks and after.others == before.others
+            return after.masks == self.masks and after.others[0] == others
+        return after.masks == self.masks | before.masks and after.others == before.others
 
     def _broken_off(self, there: OnServer) -> Sending | None:
         """An earlier push that did not end, where nobody else has changed the job since."""

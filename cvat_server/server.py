@@ -102,14 +102,15 @@ class Server:
 
     def annotations(self, target: Target) -> dict[str, Any]:
         """All annotations as JSON: the SDK's models would take minutes for a long job's masks."""
-        with self.asking(target):
-            _, response = self._api(target).retrieve_annotations(
-                target.number, _parse_response=False
-            )
-            found = json.loads(response.data)
-        if not isinstance(found, dict):
-            raise InputError(f"{self.url} gave no annotations for {target}: try again later.")
-        return found
+        return self._read(target, "retrieve_annotations")
+
+    def deleted_frames(self, target: Target) -> frozenset[int]:
+        """The frames that are deleted in CVAT, counted as in annotations.
+
+        What was annotated on them stays and is in `annotations`; exports leave it out.
+        """
+        found = self._read(target, "retrieve_data_meta").get("deleted_frames")
+        return frozenset(int(frame) for frame in found or [])
 
     def add_shapes(self, target: Target, shapes: list[dict[str, Any]]) -> None:
         """Add shapes, as JSON, in one transaction of the server's; all else stays as it is."""
@@ -164,6 +165,15 @@ class Server:
     def _api(self, target: Target) -> Any:
         api = self.client.api_client
         return api.jobs_api if target.kind is ExportKind.JOB else api.tasks_api
+
+    def _read(self, target: Target, operation: str) -> dict[str, Any]:
+        with self.asking(target):
+            read = getattr(self._api(target), operation)
+            _, response = read(target.number, _parse_response=False)
+            found = json.loads(response.data)
+        if not isinstance(found, dict):
+            raise InputError(f"{self.url} gave no annotations for {target}: try again later.")
+        return found
 
     def _version(self) -> tuple[int, ...]:
         with self.asking():

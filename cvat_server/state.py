@@ -67,12 +67,14 @@ class OnServer:
     """What the server holds: the fingerprint of all, the keys of its masks, and what else.
 
     `without`: the fingerprint of all but the masks that a push that broke off may have sent.
-    `others`: how many tags, tracks and shapes that are no masks, and their fingerprint.
+    `masks`: all but those on frames that the result cannot know; `hidden`: the shapes on these.
+    `others`: how many tags, tracks and shapes that are not among `masks`, and their fingerprint.
     """
 
     fingerprint: str
     without: str
     masks: frozenset[MaskKey]
+    hidden: int
     tags: int
     others: tuple[int, str]
 
@@ -88,35 +90,43 @@ def on_server(
     meta: Meta,
     first: int,
     sent: frozenset[MaskKey] = frozenset(),
+    hidden: frozenset[int] = frozenset(),
 ) -> OnServer:
     """Sum up annotations as the API gives them.
 
     `labels`: names by number. `first`: the number of the job's first frame in its task; the API
     counts a task's frames from 0 without their step, files count the source's. `sent`: the masks
-    of a push that broke off.
+    of a push that broke off. `hidden`: frames, by the API's numbers, that the result cannot know.
     """
-    keys = set()
-    shapes = annotations.get("shapes") or []
-    rest = [shape for shape in shapes if shape.get("type") != "mask"]
-    others = {**annotations, "shapes": rest}
-    before = list(rest)
-    for shape in shapes:
-        if shape.get("type") != "mask":
-            continue
-        frame = meta.start_frame + (int(shape["frame"]) - first) * meta.step
-        label = labels.get(int(shape["label_id"]), "")
-        key = _api_key(frame, label, shape["points"])
-        keys.add(key)
+    keys, rest, before = set(), [], []
+    for shape in annotations.get("shapes") or []:
+        key = None
+        if shape.get("type") == "mask":
+            frame = meta.start_frame + (int(shape["frame"]) - first) * meta.step
+            key = _api_key(frame, labels.get(int(shape["label_id"]), ""), shape["points"])
         if key not in sent:
             before.append(shape)
+        if key is None or shape["frame"] in hidden:
+            rest.append(shape)
+        else:
+            keys.add(key)
+    others = {**annotations, "shapes": rest}
     whole = fingerprint(annotations)
     return OnServer(
         fingerprint=whole,
         without=fingerprint({**annotations, "shapes": before}) if sent else whole,
         masks=frozenset(keys),
+        hidden=sum(shape.get("frame") in hidden for shape in _each(others)) if hidden else 0,
         tags=len(annotations.get("tags") or []),
         others=(sum(len(others.get(kind) or []) for kind in _KINDS), fingerprint(others)),
     )
+
+
+def _each(annotations: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """All shapes, those of tracks too."""
+    yield from annotations.get("shapes") or []
+    for track in annotations.get("tracks") or []:
+        yield from track.get("shapes") or []
 
 
 def _api_key(frame: int, label: str, points: list[float]) -> MaskKey:
@@ -142,12 +152,14 @@ class Memory:
     """What we remember of one job or task.
 
     `pulls`: the fingerprint of the annotations that an archive was made of, by the hash of the
-    archive's head. `pushed`: the fingerprint after our last push, "" before the first. `seen`: the
-    server's time of the last change when we last pulled or pushed. `sending`: the push that has
-    begun and not ended, if any.
+    archive's head. `deleted`: the frames, by the API's numbers, that were deleted then, of which an
+    archive tells nothing. `pushed`: the fingerprint after our last push, "" before the first.
+    `seen`: the server's time of the last change when we last pulled or pushed. `sending`: the push
+    that has begun and not ended, if any.
     """
 
     pulls: dict[str, str] = field(default_factory=dict)
+    deleted: dict[str, frozenset[int]] = field(default_factory=dict)
     pushed: str = ""
     seen: str = ""
     sending: Sending | None = None
@@ -170,7 +182,9 @@ class Memories:
         try:
             found = json.loads(self._file(target).read_text(encoding="utf-8"))
             pulls = {str(head): str(value) for head, value in found["pulls"].items()}
-            memory = Memory(pulls, str(found["pushed"]), str(found["seen"]))
+            memory = Memory(pulls, pushed=str(found["pushed"]), seen=str(found["seen"]))
+            for head, frames in found.get("deleted", {}).items():
+                memory.deleted[head] = frozenset(int(frame) for frame in frames)
             if sending := found.get("sending"):
                 masks = frozenset(bytes.fromhex(key) for key in sending["masks"])
                 memory.sending = Sending(str(sending["base"]), masks)
@@ -198,9 +212,10 @@ class Memories:
         with locked(self._folder / "turn.lock", wait=True):
             memory = self.read(target)
             yield memory
-            kept = list(memory.pulls.items())[-_MOST_PULLS:]
+            kept = dict(list(memory.pulls.items())[-_MOST_PULLS:])
             told: dict[str, Any] = {
-                "pulls": dict(kept),
+                "pulls": kept,
+                "deleted": {h: sorted(frames) for h in kept if (frames := memory.deleted.get(h))},
                 "pushed": memory.pushed,
                 "seen": memory.seen,
             }

@@ -48,6 +48,7 @@ class Job:
     tags: list[dict[str, Any]] = field(default_factory=list)
     tracks: list[dict[str, Any]] = field(default_factory=list)
     changes: int = 0
+    deleted: set[int] = field(default_factory=set)  # frames, counted as in shapes
 
     @property
     def updated(self) -> datetime:
@@ -104,6 +105,8 @@ class StandIn:
         """An archive as CVAT makes it; its head says when."""
         masks = []
         for shape in job.shapes:
+            if shape["frame"] in job.deleted:
+                continue
             *runs, left, top, right, bottom = (int(value) for value in shape["points"])
             size = (right - left + 1, bottom - top + 1)
             mask = Mask(left, top, *size, np.array(runs, dtype=np.int32))
@@ -111,7 +114,8 @@ class StandIn:
             masks.append(MaskShape(frame=frame, label=NAMES[shape["label_id"]], mask=mask))
         height, width = job.clip.maps[0].shape
         last = job.first + len(job.clip.images) - 1
-        frames = [((job.first + i) * job.step, png(im)) for i, im in enumerate(job.clip.images)]
+        images = {job.first + i: png(image) for i, image in enumerate(job.clip.images)}
+        frames = [(i * job.step, data) for i, data in images.items() if i not in job.deleted]
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "export.zip"
             write_export(
@@ -221,8 +225,11 @@ class _Handler(BaseHTTPRequestHandler):
             height, width = job.clip.maps[0].shape
             frame = {"name": "clip.mp4", "width": width, "height": height, "related_files": 0}
             return self._json(
-                {"chunks_updated_date": str(job.updated), "frames": [frame], "deleted_frames": []}
-            )
+                {
+                    "chunks_updated_date": str(job.updated), "frames": [frame],
+                    "deleted_frames": sorted(job.deleted),
+                }
+            )  # fmt: skip
         if rest == "/data":
             assert (asked["type"], asked["quality"]) == ("frame", "original")
             return self._bytes(png(job.clip.images[int(asked["number"])]), "image/png")
