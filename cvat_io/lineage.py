@@ -20,7 +20,8 @@ from cvat_io.result import track_number
 from cvat_io.shapes import RawMask
 
 KEY = "objects"  # of the note
-_MOST = 2**62  # ids beyond are none of ours
+_MOST = 2**62  # ids from here on are none of ours
+_MOST_OBJECTS = 2**30  # so that a session's columns hold them, and many more
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +37,18 @@ class Lineage:
 
     @staticmethod
     def of(result: Export) -> Lineage:
-        """What a result says of itself; an archive of somebody else knows no objects."""
-        note = unpack_note(result.comment) or {}
-        try:
-            first, objects = (int(number) for number in note[KEY])
-        except (KeyError, TypeError, ValueError):
-            first, objects = 0, 0
-        sound = 0 <= first < _MOST and 0 <= objects < _MOST
-        return Lineage(first, objects if sound else 0, result.meta.frames)
+        """What a result says of itself.
+
+        An archive of somebody else, and one whose note is not as we write it, knows no objects.
+        """
+        frames = result.meta.frames
+        found = (unpack_note(result.comment) or {}).get(KEY)
+        if not isinstance(found, list) or [type(each) for each in found] != [int, int]:
+            return Lineage(0, 0, frames)
+        first, objects = found
+        if not (0 <= first < _MOST and 0 <= objects <= _MOST_OBJECTS):
+            return Lineage(0, 0, frames)
+        return Lineage(first, objects, frames)
 
     @staticmethod
     def behind(others: Iterable[OtherTrack], objects: int, frames: range) -> Lineage:

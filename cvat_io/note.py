@@ -24,6 +24,7 @@ _LISTS = "packed_lists"  # where a packed note keeps them; no note of its own us
 _LIST = re.compile(r"[0-9]{1,9}(-[0-9]{1,9})?(,[0-9]{1,9}(-[0-9]{1,9})?)*")
 _BITS_BYTES = 2**21  # of a bit map: 16 million numbers
 _MOST_RUNS = 2**22  # of a list that is read: tens of megabytes of text
+_MOST_LISTS = 4  # that are packed in a note that is read; ours have one
 # A bit map has no structure of bytes or words that neighbours could foretell.
 _LZMA = [{"id": lzma.FILTER_LZMA2, "preset": 6, "lc": 0, "lp": 0, "pb": 0}]
 
@@ -60,6 +61,8 @@ def unpack_note(comment: bytes) -> dict[str, Any] | None:
         if not isinstance(note, dict) or note.get("mask_relay") != NOTE_VERSION:
             return None
         lists = note.pop(_LISTS, {})
+        if len(lists) > _MOST_LISTS:
+            return None
         return note | {name: _from_bits(*value) for name, value in lists.items()}
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError, lzma.LZMAError):
         return None
@@ -98,6 +101,8 @@ def _to_bits(text: str) -> list[Any] | None:
 
 
 def _from_bits(first: int, halves: int, packed: str) -> str:
+    if type(first) is not int or type(halves) is not int:
+        raise TypeError("a list's first number and step are whole numbers")
     unpacker = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_LZMA)
     data = unpacker.decompress(base64.b85decode(packed), _BITS_BYTES)
     if not unpacker.eof:

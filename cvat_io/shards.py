@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cvat_io.atomic import filling, replacing, writing
 from cvat_io.forms import MOST_MEGABYTES
@@ -23,6 +24,7 @@ from errors import InputError
 
 PART = "part"  # of a part's note: which one it is, from 1 on
 _MEGABYTE = 1_000_000
+_MOST_PARTS = 10**9  # a larger number is none of ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ def write_parts(folder: Path, result: Export, megabytes: int) -> list[Part]:
 def part_of(comment: bytes) -> int:
     """Which part of a result an archive with this comment is, from 1 on; 0: none."""
     number = (unpack_note(comment) or {}).get(PART, 0)
-    return number if isinstance(number, int) and number > 0 else 0
+    return number if type(number) is int and 0 < number <= _MOST_PARTS else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +88,22 @@ def _cut(result: Export, most: int, folder: Path) -> Iterator[Part]:
     number = 0
     while frames.ahead is not None:
         number += 1
-        comment = pack_note(note | {PART: number})
+        comment = _comment(result, note | {PART: number})
         writer = _Writer(result, frames, most, whole=number == 1)
         path = folder / f"{number}.zip"
         with replacing(path) as file:
             write_zip(file, ANNOTATIONS, writer.text(), comment)
         yield Part(path, writer.first, writer.last, writer.bytes)
+
+
+def _comment(result: Export, note: dict[str, Any]) -> bytes:
+    try:
+        return pack_note(note)
+    except (ValueError, RecursionError) as exc:
+        raise InputError(
+            f"The zip comment of {result.path.name} holds more than a result's, which leaves no "
+            "room for the number of a part: give the result as it was written."
+        ) from exc
 
 
 class _Peeked:

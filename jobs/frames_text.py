@@ -7,7 +7,8 @@ so "30-36" means 30, 33, 36 in a job whose step is 3.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from errors import InputError, one_line
 
@@ -45,6 +46,32 @@ def parse_frames(text: str, frames: range) -> tuple[int, ...]:
             raise InputError(f'"{item}" is no frame of the job: {describe(frames)}.')
         found.update(inside)
     return tuple(sorted(found))
+
+
+def noted_frames(
+    note: Mapping[str, Any] | None, frames: range, name: str
+) -> tuple[int, ...] | None:
+    """The key frames that the note of archive `name` lists; None where it lists none at all.
+
+    Raises InputError that names the archive where the job cannot have what is listed: nobody typed
+    it, so that no other one can be asked for.
+    """
+    listed = (note or {}).get("key_frames")
+    if listed is None:
+        return None
+    if isinstance(listed, str):
+        try:
+            return parse_frames(listed, frames)
+        except InputError as exc:
+            raise _ill_noted(f'"{one_line(listed[:200], 40)}"', frames, name) from exc
+    raise _ill_noted("no list of frames", frames, name)
+
+
+def _ill_noted(what: str, frames: range, name: str) -> InputError:
+    return InputError(
+        f"The zip comment of {name} gives {what} as the result's key frames, which cannot be "
+        f"({describe(frames)}): give the result as it was written, or start an initial run."
+    )
 
 
 def format_frames(frames: Iterable[int], step: int = 1) -> str:

@@ -21,7 +21,7 @@ from cvat_io.note import unpack_note
 from cvat_io.reader import open_export
 from cvat_io.shapes import RawMask, parsed
 from errors import InputError
-from jobs.frames_text import parse_frames
+from jobs.frames_text import noted_frames
 from jobs.growth import read_next_frame
 from jobs.layer_file import LayerWriter, packed
 from jobs.layer_views import FLAGGED, MaskEntry, Presence, TimelineView
@@ -31,7 +31,6 @@ from jobs.timeline import Lanes
 from jobs.views import NextFrameView
 
 MOST_WORST = 20
-_MOST_OBJECT = 2**53 - 1  # what JavaScript counts to
 _DIVERGENCE = b'  "divergence": ['
 _NO_DOUBT = (math.nan, "")
 _FEW = 3  # runs: of so few all may be of zeros
@@ -65,7 +64,8 @@ def build_layer(source: LayerSource, file: IO[bytes], limits: Limits) -> None:
         doubts = Doubts(frames, source.report)
         lineage, keys = Lineage.of(export), frozenset(source.key_frames)
         if source.report is not None:
-            keys = _noted_keys(export.comment, frames)
+            noted = noted_frames(unpack_note(export.comment), frames, source.annotations.name)
+            keys = frozenset(noted or ())
         lanes = Lanes(len(frames), colours)
         doubts.show(lanes)
         writer = stack.enter_context(LayerWriter(file))
@@ -75,7 +75,6 @@ def build_layer(source: LayerSource, file: IO[bytes], limits: Limits) -> None:
                 continue
             index = frames.index(raw.frame)
             number = lineage.object_of(raw)
-            number = number if number <= _MOST_OBJECT else 0
             score, why = doubts.of(number, index)
             writer.add(index, _entry(raw, runs, number, score, why))
             if source.report is None:
@@ -224,11 +223,6 @@ def read_divergence(report: Path) -> Iterator[dict[str, Any]]:
             whole = whole or line.strip() == b"]"
     if not whole:
         raise ValueError(f"{report} ends too early")
-
-
-def _noted_keys(comment: bytes, frames: range) -> frozenset[int]:
-    note = unpack_note(comment) or {}
-    return frozenset(parse_frames(str(note.get("key_frames", "")), frames))
 
 
 def _presence(raw: RawMask, number: int, key: bool, score: float, reported: bool) -> Presence:

@@ -15,7 +15,7 @@ from cvat_io.result import read_note
 from cvat_io.shards import part_of
 from errors import InputError
 from jobs.compare import FrameChange, Names, compare_frame
-from jobs.frames_text import parse_frames
+from jobs.frames_text import noted_frames
 from jobs.sheet import Seen, Sheet, changed_frames, masks_on, placed_frames, read_sheet
 
 _MOST_PLACED = 1000  # frames that differ in occluded flags and z-orders alone and are looked at
@@ -219,11 +219,8 @@ def _imported(now: Sheet, ours: Collection[int], sequence: Collection[int]) -> b
 
 
 def _old_key_frames(previous: Path, before: Sheet, meta: Meta) -> set[int]:
-    note = read_note(previous)
-    listed = note.get("key_frames") if note is not None else None
-    if not isinstance(listed, str):
-        return set(before.human_frames)
-    return set(parse_frames(listed, meta.frames))
+    noted = noted_frames(read_note(previous), meta.frames, previous.name)
+    return set(before.human_frames if noted is None else noted)
 
 
 def _require_labels(before: Sheet, meta: Meta, name: str) -> None:

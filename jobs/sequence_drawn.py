@@ -22,7 +22,7 @@ from errors import ConflictError, NotFoundError
 from jobs import audit, store
 from jobs.db import Database
 from jobs.files import JobFiles, hash_file
-from jobs.frames_text import parse_frames
+from jobs.frames_text import noted_frames
 from jobs.receive import Receiver
 from jobs.sequence_reading import KIND
 from jobs.session_start import has_other_frames
@@ -92,9 +92,8 @@ def _write(result: Path, out: Path, limits: Limits) -> tuple[dict[str, Any], Cou
 
     Returns what a revision's summary says of them, and how many there are of each label.
     """
-    note = read_note(result) or {}
     with open_export(result, limits) as archive:
-        keys = set(parse_frames(str(note.get("key_frames", "")), archive.meta.frames))
+        keys = set(noted_frames(read_note(result), archive.meta.frames, result.name) or ())
         masks = [
             replace(shape, source="manual", track="", group_id=0)
             for shape in archive.tracks()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -67,4 +68,23 @@ def test_frames_that_cannot_fit_at_all_are_left_out_instead_of_losing_the_result
     ["[1]", '{"a": 1}', '{"a": [0, 1, "x"]}', '{"a": ["0", 1, ""]}', '{"a": [0, 1, "~~~~"]}'],
 )
 def test_a_damaged_note_is_none(lists: str) -> None:
+    assert unpack_note(f'{{"mask_relay": 1, "packed_lists": {lists}}}'.encode()) is None
+
+
+@pytest.mark.parametrize(
+    "lists",
+    [
+        '{"a": [0.5, 2, BITS]}',
+        '{"a": [0, NaN, BITS]}',
+        '{"a": [true, 2, BITS]}',
+        '{"a": [1%s, 2, BITS]}' % ("0" * 40),
+        '{"a": [0, 2, BITS], "b": [0, 2, BITS], "c": [0, 2, BITS], "d": [0, 2, BITS], "e": [0, 2, '
+        "BITS]}",
+    ],
+    ids=["fraction", "NaN", "truth", "huge", "more lists than memory is for"],
+)
+def test_sound_bits_in_an_unsound_list_are_none(lists: str) -> None:
+    bits = np.random.default_rng(0).random(100_000) < 0.3
+    packed = json.loads(pack_note({"a": frames_text(bits, 0, 1)}))["packed_lists"]["a"]
+    lists = lists.replace("BITS", json.dumps(packed[2]))
     assert unpack_note(f'{{"mask_relay": 1, "packed_lists": {lists}}}'.encode()) is None

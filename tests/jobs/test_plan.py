@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -94,6 +96,17 @@ def test_a_frame_whose_masks_were_all_deleted_is_a_key_frame(tmp_path):
     )
     assert plan.key_frames == (0, 5, 11)
     assert [(s.start, s.stop, s.anchors) for s in plan.spans] == [(6, 10, (5, 11))]
+
+
+@pytest.mark.parametrize("listed", ["x", "0-999999999", "5-0", ["0", 5], 3])
+def test_key_frames_that_a_previous_result_cannot_have_are_its_fault_not_of_who_types(
+    tmp_path, listed
+):
+    previous = result(tmp_path, (0, 5))
+    with zipfile.ZipFile(previous, "a") as archive:
+        archive.comment = json.dumps({"mask_relay": 1, "key_frames": listed}).encode()
+    with pytest.raises(InputError, match=r"comment of previous\.zip .* as it was written"):
+        plan_run(inputs(imported(tmp_path), previous, mode=Mode.RESEGMENT))
 
 
 def test_nothing_changed_means_nothing_to_compute(tmp_path):
