@@ -1,15 +1,17 @@
 """What becomes of objects where no pass makes them anew, though a re-segmentation concerns them.
 
 Which frames are computed does not say it. A key frame that lacks an object ends it in the gaps
-beside it, also where nothing is computed for that; and another key frame that shows it lets it go
-on from there, though a person may have thought that it was gone for good. Nothing is said of gaps
-of which it is not known which objects their key frames show.
+beside it, also where nothing is computed for that; another key frame that shows it lets it go on
+from there, though a person may have thought that it was gone for good; and what a person drew anew
+ends at the next key frame that lacks it. Nothing is said of gaps of which it is not known which
+objects their key frames show.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from itertools import permutations
 
 from errors import one_line
 from jobs.frames_text import format_few
@@ -22,7 +24,7 @@ from jobs.spans import Gap, gaps
 
 
 def beyond(drafted: Drafted) -> list[str]:
-    """A sentence for each object that a person could wonder about, most masks first."""
+    """A sentence for each object that a person could wonder about, new ones at the end."""
     changes = drafted.changes
     if changes is None or not changes.seen:
         return []
@@ -34,7 +36,8 @@ def beyond(drafted: Drafted) -> list[str]:
         for masks, parts in [(outlook.partial if partial else outlook.complete)(number, seen)]
         if parts
     ]
-    return [sentence for _, sentence in sorted(told, key=lambda each: -each[0])]
+    sentences = [sentence for _, sentence in sorted(told, key=lambda each: -each[0])]
+    return sentences if partial else [*sentences, *outlook.news()]
 
 
 class _Outlook:
@@ -97,6 +100,30 @@ class _Outlook:
             f"it goes on through {_on(through, self._step)}, where you took it away, since key "
             f"frames are partial and key frame {shown[0]} shows it"
         ]
+
+    def news(self) -> Iterator[str]:
+        """Where key frames are complete: how far what a person drew anew is followed at most."""
+        ends: dict[tuple[int, str], list[int]] = {}
+        for gap in self._gaps if self._options.prompts is Prompts.OFF else ():
+            for key, other in permutations(gap.anchors, 2):
+                compared = self._changes.compared.get(key)
+                if compared is None or key not in gap.begins:
+                    continue
+                for label in compared.new_labels - self._labels(other, compared.shown):
+                    ends.setdefault((key, label), []).append(other)
+        for (key, label), others in sorted(ends.items()):
+            lack = "which lacks it" if len(others) == 1 else "which lack it"
+            yield (
+                f'What is new of "{one_line(label, 60)}" on frame {key} is followed no further '
+                f"than key {_on(sorted(others), self._step)}, {lack}."
+            )
+
+    def _labels(self, key: int, besides: Collection[int]) -> set[str]:
+        """The labels that a key frame shows, but for those of some objects alone."""
+        compared = self._changes.compared.get(key)
+        shown = self._changes.sides.get(key, {}) if compared is None else compared.shown
+        labels = {label for number, label in shown.items() if number not in besides}
+        return labels if compared is None else labels | compared.new_labels
 
     def _known(self, gap: Gap) -> bool:
         """Whether it is known which objects the key frames show that a gap's passes start from."""

@@ -60,6 +60,16 @@ def called(frame: int, label: str, other: str) -> Callable[[dict], None]:
     return edit
 
 
+def joined_by(frame: int, label: str) -> Callable[[dict], None]:
+    """A further mask of a label, apart from all others."""
+
+    def edit(now: dict) -> None:
+        (one,) = (shape for shape in now[frame] if shape.label == label)
+        now[frame] = [*now[frame], replace(one, mask=replace(one.mask, top=one.mask.top + 16))]
+
+    return edit
+
+
 THING = 'Object 2 ("thing"): '
 TAKEN = "are taken away, since no key frame next to them shows it"
 
@@ -86,7 +96,9 @@ TAKEN = "are taken away, since no key frame next to them shows it"
         (
             (0, 15, 25), called(20, "thing", "object"), {},
             "its 5 masks on frames 25-29 stay, since key frame 25 shows it, and it is followed "
-            "back from there to frame 21.",
+            "back from there to frame 21.\n"
+            'What is new of "object" on frame 20 is followed no further than key frames 15, 25, '
+            "which lack it.",
         ),
         (
             (0, 15, 29), without(20, "thing"), FORWARD,
@@ -102,6 +114,20 @@ TAKEN = "are taken away, since no key frame next to them shows it"
             (0,), without(0, "thing"), PARTIAL,
             "its 29 masks on frames 1-29 are taken away, since no key frame shows it.",
         ),
+        (
+            (0, 15), joined_by(20, "thing"), {},
+            '\nWhat is new of "thing" on frame 20 is followed no further than key frame 15, which '
+            "lacks it.",
+        ),
+        (
+            (0, 15, 25), joined_by(20, "thing"), FORWARD,
+            '\nWhat is new of "thing" on frame 20 is followed no further than key frame 25, which '
+            "lacks it.",
+        ),
+        # Drawn on both: whether it is one and the same a pass will tell.
+        ((0, 15), both(joined_by(15, "thing"), joined_by(20, "thing")), {},
+            '\nWhat is new of "thing" on frame 15 is followed no further than key frame 0, which '
+            "lacks it."),
         ((0, 15), moved(20, "thing"), {}, None),
         ((0, 15), without(29, "thing"), {}, None),
     ],
@@ -119,7 +145,9 @@ def test_what_is_said_of_an_object_is_what_the_run_does(
     run(first, tmp_path / "smooth.zip", **{k: v for k, v in options.items() if k != "frames"})
     now = exported(roughened(tmp_path / "smooth.zip", previous))
     edit(now)
-    held_to_the_run(tmp_path, first, previous, now, options, [] if said is None else [THING + said])
+    known, _, new = (said or "").partition("\n")
+    sentences = [THING + known] if known else []
+    held_to_the_run(tmp_path, first, previous, now, options, [*sentences, *([new] if new else [])])
 
 
 def test_an_object_that_a_new_key_frame_happens_to_lack_is_told_of(tmp_path: Path) -> None:
@@ -165,16 +193,20 @@ def held_to_the_run(
     again = folder / "again.zip"
     run(export, again, previous=previous, images=first, mode=Mode.RESEGMENT, **options)
     before, after = objects_by_frame(previous), objects_by_frame(again)
-    for part in re.split("; ", told[0] if told else ""):
+    for part in re.split("; ", " ".join(told)):
         if found := re.search(r"on frames? ([0-9, -]+?) (is|are|stay|stays)\b", part):
             for frame in parse_frames(found[1], range(LENGTH)):
                 if "taken away" in part:
                     assert 2 not in after.get(frame, {})
                 else:
                     assert pixels(after[frame][2]) == pixels(before[frame][2])
-    back = re.search("back from there to frame ([0-9]+)", told[0] if told else "")
+    back = re.search("back from there to frame ([0-9]+)", " ".join(told))
     assert back is None or 2 in after[int(back[1])]
-    if "goes on through" in (told[0] if told else ""):
+    if found := re.search("no further than key frames? ([0-9, ]+), which", " ".join(told)):
+        ends = parse_frames(found[1], range(LENGTH))
+        assert not any(set(after[frame]) - {1, 2} for frame in ends)
+        assert any(set(shown) - {1, 2} for shown in after.values())
+    if "goes on through" in " ".join(told):
         assert 2 in after[20]
     if not told:
         assert all(
