@@ -53,11 +53,12 @@ _MARK = ".accepting"  # in a run's folder
 class Written:
     """A result that lies verified in its run's folder. `computed`: frames that are no person's.
 
-    `began`, `version`: of the session that it shows.
+    `created`, `began`, `version`: of the session that it shows.
     """
 
     number: int
     revision: int
+    created: float
     began: int
     version: int
     until: int | None
@@ -167,6 +168,7 @@ def write(state: State, files: JobFiles, number: int, accepted: Accepted) -> Wri
     return Written(
         number=number,
         revision=revision,
+        created=state.row.created,
         began=state.row.began,
         version=state.row.version,
         until=accepted.until,
@@ -183,7 +185,8 @@ def publish(session: Session, job_id: str, written: Written) -> None:
     """Record a written result as a published run. Raises NotFoundError for a deleted job."""
     job = store.get_job(session, job_id)
     row = session.get(LiveSession, job_id)
-    if row is None or row.began != written.began:
+    # That of a job which was deleted and received anew begins with the same number.
+    if row is None or (row.created, row.began) != (written.created, written.began):
         raise NotFoundError(
             f"The session of job {job_id} was reset meanwhile: look at it and accept again."
         )

@@ -5,7 +5,6 @@ Thread-safe. Methods raise InputError (NotFoundError, ConflictError) with the se
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -119,7 +118,8 @@ class SessionRoom:
             with self._database.write() as session:
                 session_accept.publish(session, job_id, written)
         except InputError:  # the session was reset or the job deleted: nobody will ask for it
-            shutil.rmtree(self._files.run(job_id, written.revision, number), ignore_errors=True)
+            with self._database.read() as session:
+                session_accept.clear_up(session, self._files, job_id)
             raise
         session_accept.settle(self._files, job_id, written)
         return number

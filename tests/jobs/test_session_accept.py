@@ -7,11 +7,12 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from config import Settings
-from errors import ConflictError
+from errors import ConflictError, NotFoundError
 from jobs import session_accept
 from jobs.service import Jobs
 from tests.helpers.clips import masks_by_frame
@@ -109,6 +110,27 @@ def test_a_crash_behind_the_record_gives_that_run_once_it_is_repeated(jobs: Jobs
     assert jobs.sessions.accept("264", None).run == 1
     assert folders(jobs) == ["1"]
     assert jobs.result("264", 1).is_file()
+
+
+def test_a_job_that_is_received_anew_meanwhile_keeps_its_own_runs_and_gets_no_other(
+    jobs: Jobs, export: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, own = session_accept.write, list[int]()
+
+    def write_and_begin_anew(*given: Any) -> session_accept.Written:
+        monkeypatch.setattr(session_accept, "write", write)
+        written = write(*given)
+        jobs.delete_job("264")
+        with export.open("rb") as stream:
+            jobs.receive("264.zip", stream)
+        own.append(jobs.sessions.accept("264", 5).run)
+        return written
+
+    monkeypatch.setattr(session_accept, "write", write_and_begin_anew)
+    with pytest.raises(NotFoundError, match="reset meanwhile"):
+        jobs.sessions.accept("264", None)
+    assert [run.number for run in jobs.job("264").runs] == own
+    assert jobs.result("264", own[0]).is_file()
 
 
 def test_what_was_accepted_before_something_else_is_known_as_long_as_nothing_changes(
