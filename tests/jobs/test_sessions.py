@@ -386,13 +386,14 @@ def test_a_result_that_takes_long_to_verify_is_accepted_on_postgresql_too(
     verify = session_accept.verify_result
 
     def slowly(*given: Any, **named: Any) -> None:
-        time.sleep(0.6)  # longer than a transaction may rest
+        time.sleep(1.5)  # longer than a transaction may rest
         verify(*given, **named)
 
-    monkeypatch.setattr(db, "FROZEN_SECONDS", 0.3)
-    monkeypatch.setattr(session_accept, "verify_result", slowly)
     jobs = Jobs(replace(settings, database_url=postgres_url))
     with export.open("rb") as stream:
         jobs.receive("264.zip", stream)
+    jobs.database.close()  # only connections from here on are ended so soon
+    monkeypatch.setattr(db, "FROZEN_SECONDS", 1)
+    monkeypatch.setattr(session_accept, "verify_result", slowly)
     assert jobs.sessions.accept("264", None).run == 1
     jobs.close()
