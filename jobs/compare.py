@@ -108,6 +108,8 @@ class _Comparison:
     before: Sequence[tuple[MaskShape, int]]
     now: Sequence[MaskShape]
     defaults: Defaults
+    name: list[str] = field(init=False)  # of each mask of now; empty where it has none
+    old_name: list[str] = field(init=False)
     objects: list[int] = field(init=False)
     open_now: list[int] = field(init=False)
     open_before: list[int] = field(init=False)
@@ -116,6 +118,8 @@ class _Comparison:
     touched: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
+        self.name = [name_of(self.defaults.set_of(shape)) for shape in self.now]
+        self.old_name = [name_of(self.defaults.set_of(shape)) for shape, _ in self.before]
         self.objects = [0] * len(self.now)
         self.open_now = list(range(len(self.now)))
         self.open_before = list(range(len(self.before)))
@@ -138,8 +142,9 @@ class _Comparison:
 
     def pair_by_name(self, names: Names) -> None:
         """Give masks with a name the object that bears it, wherever they lie."""
-        bearers = Counter((s.label, name_of(s)) for s in self.now if name_of(s))
-        open_keys = {(self.now[i].label, name_of(self.now[i])) for i in self.open_now}
+        keys = [(shape.label, name) for shape, name in zip(self.now, self.name, strict=True)]
+        bearers = Counter(key for key in keys if key[1])
+        open_keys = {keys[i] for i in self.open_now}
         for (label, name), count in sorted(bearers.items()):
             if count > 1 and (label, name) in open_keys:
                 self._doubt(
@@ -147,13 +152,12 @@ class _Comparison:
                     "passed over here, and overlap decides"
                 )
         for i in list(self.open_now):
-            shape = self.now[i]
-            key = (shape.label, name_of(shape))
+            key = keys[i]
             if not key[1] or bearers[key] > 1:
                 continue
             here = [
                 j for j in self.open_before
-                if (self.before[j][0].label, name_of(self.before[j][0])) == key
+                if (self.before[j][0].label, self.old_name[j]) == key
             ]  # fmt: skip
             if len(here) == 1:
                 self._pair(i, here[0])
@@ -175,7 +179,7 @@ class _Comparison:
             for i in self.open_now
             for j in self.open_before
             if (value := _overlap(self.now[i], self.before[j][0])) >= MIN_IOU
-            and _may_be_same(self.now[i], self.before[j][0])
+            and self._may_be_same(i, j)
         }
         pairs: dict[int, int] = {}
         for i, j in sorted(table, key=lambda pair: (-table[pair], pair)):
@@ -237,7 +241,7 @@ class _Comparison:
             if old.label == shape.label and _overlap(shape, old) >= _RELABELLED:
                 self._doubt(
                     f'a mask of "{_said(shape.label)}" lies where object {other} was and bears the '
-                    f'name "{_said(name_of(shape))}" of object {number}: the name decides'
+                    f'name "{_said(self.name[i])}" of object {number}: the name decides'
                 )
 
     def _tell_ties(self, table: Mapping[tuple[int, int], float], pairs: Mapping[int, int]) -> None:
@@ -274,6 +278,11 @@ class _Comparison:
                     f"{number} were: it goes on with the first, and the second is absent here"
                 )
 
+    def _may_be_same(self, i: int, j: int) -> bool:
+        """Whether neither label nor name speaks against one object."""
+        names = {self.name[i], self.old_name[j]} - {""}
+        return self.now[i].label == self.before[j][0].label and len(names) < 2
+
     def _tell(self, kind: ChangeKind, label: str, was: str = "") -> None:
         self.changes.append(MaskChange(self.frame, kind, label, was))
 
@@ -285,10 +294,6 @@ def changes_of(found: Mapping[int, FrameChange]) -> Iterator[MaskChange]:
     """All changes of compared frames, ascending by frame."""
     for frame in sorted(found):
         yield from found[frame].changes
-
-
-def _may_be_same(a: MaskShape, b: MaskShape) -> bool:
-    return a.label == b.label and len({name_of(a), name_of(b)} - {""}) < 2
 
 
 def _overlap(a: MaskShape, b: MaskShape) -> float:

@@ -236,7 +236,7 @@ class _Numbered:
         label, name = self._shown.get(number, (shape.label, ""))
         if number not in self._first or shape.frame < self._first[number].frame:
             self._first[number] = shape
-        self._shown[number] = (label, name or name_of(shape))
+        self._shown[number] = (label, name or name_of(self._defaults.set_of(shape)))
 
 
 def _beside(shape: MaskShape) -> dict[str, Any]:

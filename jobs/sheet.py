@@ -8,7 +8,7 @@ pass; memory grows with the number of frames and masks, not with their pixels.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -96,7 +96,7 @@ def read_sheet(export: Export, ignore_labels: Collection[str], defaults: Default
             unknown.add(shape.frame)
         else:
             objects.setdefault(number, (shape.label, array("q")))[1].append(shape.frame)
-        if number and (name := name_of(shape)):
+        if number and (name := name_of(defaults.set_of(shape))):
             bearers.setdefault((shape.label, name), set()).add(number)
         if shape.source == AUTO:
             any_auto = True
@@ -164,9 +164,13 @@ def placed_frames(now: Sheet, before: Sheet) -> tuple[int, ...]:
     )
 
 
-def name_of(shape: MaskShape) -> str:
-    """The name that a human gave the object by an attribute, or an empty text."""
-    for name, value in shape.attributes:
+def name_of(said: Iterable[tuple[str, str]]) -> str:
+    """The name that a human gave the object by an attribute, or an empty text.
+
+    `said`: the mask's attributes that a person set (`Defaults.set_of`). A label's default is no
+    name, since every mask has it on which nobody typed one.
+    """
+    for name, value in said:
         if name.lower() in NAMES and value.strip():
             return value.strip()
     return ""

@@ -59,7 +59,7 @@ class Builder:
         self.objects = Objects(
             seeds,
             groups,
-            named=named_alike(seeds),
+            named=named_alike(seeds, drawings.defaults),
             known=self._known,
             taken=drawings.lineage.objects,
         )
@@ -273,7 +273,7 @@ def _between(
             _made(of_frame[frame], frame, seeds) if frame in of_frame else drawings.tracked(frame)
             for frame in (pair[0], *gap, pair[1])
         )
-        for k, before in follow(path).items():
+        for k, before in follow(path, drawings.defaults).items():
             yield [(pair[0], before), (pair[1], k)]
 
 

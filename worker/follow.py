@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from cvat_io.defaults import Defaults
 from cvat_io.masks import iou
 from cvat_io.model import MaskShape
 from jobs.sheet import name_of
 from tracker.identity import MIN_IOU
 
 
-def follow(frames: Iterable[Sequence[MaskShape]]) -> dict[int, int]:
+def follow(frames: Iterable[Sequence[MaskShape]], defaults: Defaults) -> dict[int, int]:
     """Map k on the last frame to k on the first, for masks that show the same object.
 
     `frames`: the tracked masks of consecutive frames, those of a key frame at either end. An
@@ -28,7 +29,7 @@ def follow(frames: Iterable[Sequence[MaskShape]]) -> dict[int, int]:
     ends: dict[int, int] = {}
     first = 0
     for number, shapes in enumerate(frames):
-        found = _continuations(known, shapes)
+        found = _continuations(known, shapes, defaults)
         ends = {}
         for k, shape in enumerate(shapes):
             place = found.get(k, len(known))
@@ -41,7 +42,9 @@ def follow(frames: Iterable[Sequence[MaskShape]]) -> dict[int, int]:
     return {k: place for k, place in ends.items() if place < first}
 
 
-def _continuations(known: Sequence[MaskShape], shapes: Sequence[MaskShape]) -> dict[int, int]:
+def _continuations(
+    known: Sequence[MaskShape], shapes: Sequence[MaskShape], defaults: Defaults
+) -> dict[int, int]:
     """Index in `shapes` -> index in `known`, so that the sum of IoU is largest (Kuhn 1955).
 
     As at a key frame that a pass meets (`tracker.identity`): objects of two labels or of two
@@ -51,7 +54,7 @@ def _continuations(known: Sequence[MaskShape], shapes: Sequence[MaskShape]) -> d
         return {}
     gain = np.zeros((len(shapes), len(known)))
     for i, j in np.argwhere(_touching(shapes, known)).tolist():
-        if _may_be_same(shapes[i], known[j]):
+        if _may_be_same(shapes[i], known[j], defaults):
             gain[i, j] = iou(shapes[i].mask, known[j].mask)
     gain[gain < MIN_IOU] = 0.0
     rows, columns = linear_sum_assignment(gain, maximize=True)
@@ -59,8 +62,8 @@ def _continuations(known: Sequence[MaskShape], shapes: Sequence[MaskShape]) -> d
     return {i: j for i, j in pairs if gain[i, j] > 0}
 
 
-def _may_be_same(a: MaskShape, b: MaskShape) -> bool:
-    names = {name_of(a), name_of(b)} - {""}
+def _may_be_same(a: MaskShape, b: MaskShape, defaults: Defaults) -> bool:
+    names = {name_of(defaults.set_of(shape)) for shape in (a, b)} - {""}
     return a.label == b.label and len(names) < 2
 
 

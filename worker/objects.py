@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, pairwise
 
+from cvat_io.defaults import Defaults
 from cvat_io.model import MaskShape
 from jobs.sheet import name_of
 
@@ -127,8 +128,10 @@ class Objects:
         return len(self._was[self._root(a)] | self._was[self._root(b)]) < 2
 
 
-def named_alike(seeds: Mapping[int, Sequence[MaskShape]]) -> Iterable[Sequence[Seed]]:
-    """Seeds that bear one name (`worker.seeds.name_of`) and label, where their frame has it once.
+def named_alike(
+    seeds: Mapping[int, Sequence[MaskShape]], defaults: Defaults
+) -> Iterable[Sequence[Seed]]:
+    """Seeds that bear one name (`jobs.sheet.name_of`) and label, where their frame has it once.
 
     `seeds`: by key frame. A human's name holds wherever the masks lie and whatever was computed
     between them.
@@ -137,7 +140,7 @@ def named_alike(seeds: Mapping[int, Sequence[MaskShape]]) -> Iterable[Sequence[S
     for frame in sorted(seeds):
         bearers: dict[tuple[str, str], list[Seed]] = {}
         for k, shape in enumerate(seeds[frame]):
-            if name := name_of(shape):
+            if name := name_of(defaults.set_of(shape)):
                 bearers.setdefault((shape.label, name), []).append((frame, k))
         for key, found in bearers.items():
             if len(found) == 1:

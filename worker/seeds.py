@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from config import Limits
+from cvat_io.defaults import Defaults
 from cvat_io.masks import paint
 from cvat_io.model import MaskShape
 from cvat_io.reader import open_export
@@ -19,7 +21,10 @@ from tracker.identity import iou_table, match
 from tracker.protocol import LabelMap
 
 Seeds = Mapping[int, Sequence[MaskShape]]
-"""Tracked masks by key frame, in file order: entry k of frame f is the seed `f:k`."""
+"""Tracked masks by key frame, in file order: entry k of frame f is the seed `f:k`.
+
+They have no other attributes than those that a person set.
+"""
 
 MOST_OBJECTS = 65535  # what a label map can tell apart
 
@@ -30,13 +35,15 @@ def read_seeds(
     """The tracked masks of `path` on `frames`; a frame without any has an empty entry."""
     found: dict[int, list[MaskShape]] = {frame: [] for frame in frames}
     with open_export(path, limits) as export:
+        defaults = Defaults(export.meta.labels)
         for shape in export.tracks():
             if (
                 isinstance(shape, MaskShape)
                 and shape.frame in found
                 and shape.label not in ignore_labels
             ):
-                found[shape.frame].append(shape)
+                said = defaults.set_of(shape)
+                found[shape.frame].append(replace(shape, attributes=said))
     return found
 
 
@@ -136,7 +143,9 @@ class Numbering:
                 predicted_kinds=self._kinds,
                 drawn_kinds={k: shape.label for k, shape in zip(local, shapes, strict=True)},
                 predicted_names=self._names,
-                drawn_names={k: name_of(shape) for k, shape in zip(local, shapes, strict=True)},
+                drawn_names={
+                    k: name_of(shape.attributes) for k, shape in zip(local, shapes, strict=True)
+                },
             )
             table = iou_table(drawn, found.keys(), predicted, found.values())
             ious = np.round(np.diag(table), 4).tolist()
@@ -156,7 +165,7 @@ class Numbering:
         self.numbers[anchor] = tuple(numbers)
         for number, shape in zip(numbers, self._seeds[anchor], strict=True):
             self._kinds.setdefault(number, shape.label)
-            if name := name_of(shape):
+            if name := name_of(shape.attributes):
                 self._names.setdefault(number, name)
 
     def drawn(self, anchor: int) -> LabelMap:

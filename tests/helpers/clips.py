@@ -93,7 +93,7 @@ def write_clip(
     extra: Sequence[MaskShape] = (),
     deleted: frozenset[int] = frozenset(),
     with_images: bool = True,
-    labels: Sequence[Label] = LABELS,
+    labels: Sequence[Label] | None = None,
 ) -> Path:
     """Write an export of `clip` with its exact masks on the images `keys` (counted from 0).
 
@@ -112,7 +112,7 @@ def write_clip(
         ),
         width=width,
         height=height,
-        labels=labels,
+        labels=LABELS if labels is None else labels,
         masks=[*masks, *extra],
         job_id="7",
         start_frame=start,

@@ -81,6 +81,16 @@ def test_a_name_says_which_object_a_mask_shows_wherever_it_lies() -> None:
     assert (back.objects, back.touched, kinds(back)) == ((1, 5), {5}, ["added"])
 
 
+def test_a_name_that_nobody_typed_decides_nothing() -> None:
+    """Promise: the default of an attribute is nobody's name, and overlap decides."""
+    attributes = (LabelAttribute("object_id", False, "text", "a", ()),)
+    before = [(box(0, name="a"), 1), (box(20, name="a"), 2)]
+    now = [box(21, name="a"), box(1)]
+    defaults = Defaults([Label("car", "", "any", attributes)])
+    found = compare_frame(9, before, now, {("car", "a"): 3}, defaults)
+    assert (found.objects, found.conflicts) == ((2, 1), ())
+
+
 @pytest.mark.parametrize(
     ("before", "now", "told", "objects"),
     [

@@ -12,10 +12,12 @@ import pytest
 
 from config import Settings
 from cvat_io.masks import encode_labels, iou
+from cvat_io.model import LabelAttribute
 from cvat_io.result import read_note
 from errors import InputError
 from jobs.options import Direction, KeyFrames, Mode, RunOptions
 from tests.helpers.clips import (
+    LABELS,
     SHARED,
     Clip,
     clip_export,
@@ -100,6 +102,23 @@ def test_an_object_that_a_human_named_has_the_nearest_attributes_in_a_span_that_
     report = run(export, tmp_path / "r.zip", frames="8", direction=Direction.FORWARD)
     assert masks_by_frame(tmp_path / "r.zip")[8][0].z_order == 10
     assert report["objects"] == 1
+
+
+@pytest.mark.parametrize(("value", "objects"), [("0", 2), ("5", 1)])
+def test_a_value_that_nobody_typed_names_no_object(tmp_path, value, objects):
+    """Promise: what every mask has by default joins no two objects; a name that was typed does."""
+    clip = tiny_clip(9, objects=3)
+    number = LabelAttribute("track_id", False, "number", "0", ("0", "9", "1"))
+    labels = (replace(LABELS[0], attributes=(number,)), *LABELS[1:])
+    drawn = [
+        replace(shape, attributes=(("track_id", value),))
+        for frame, others in ((0, {2, 3}), (8, {1, 2}))
+        for shape in shapes_of(clip, frame, frame, without=frozenset(others))
+    ]
+    export = write_clip(tmp_path / "e.zip", clip, (), masks=drawn, labels=labels)
+    assert run(export, tmp_path / "r.zip")["objects"] == objects
+    found = masks_by_frame(tmp_path / "r.zip")
+    assert all(len(found[frame]) == objects for frame in range(1, 8))
 
 
 def test_objects_are_not_counted_twice_beside_a_deleted_frame(tmp_path):
