@@ -269,23 +269,25 @@ class _Composed:
             if label.parent is None
         }
         self.ignored = state.head.ignored
-        self.keys: list[int] = []  # those that have a mask
+        self.keys: list[int] = []  # also those of which a person says that nothing is there
         self.untouched: list[int] = []  # those of them that are as in the base
         self.computed: list[int] = []
+        self.labelled = 0  # frames that have a mask that is not ignored
         for found in state.frames(self._frames()):
             followed = [shown.number for shown in found.masks if shown.number != IGNORED]
-            if not followed:
-                continue
             if found.key:
                 self.keys.append(found.frame)
                 if not found.version and self._renamed.keys().isdisjoint(followed):
                     self.untouched.append(found.frame)
-            elif found.frame <= self._until:
+            elif followed and found.frame <= self._until:
                 self.computed.append(found.frame)
+            else:
+                continue
+            self.labelled += bool(followed)
 
     def any_mask(self) -> bool:
         """Whether anything would be in it."""
-        return bool(self.keys or self.computed)
+        return self.labelled > 0
 
     def human(self) -> Iterator[MaskShape]:
         """What is a person's: the masks of key frames, and those that are not followed."""
@@ -350,7 +352,6 @@ def _verify(
 
 
 def _report(state: State, composed: _Composed, log: DivergenceLog, seconds: float) -> Report:
-    labelled = len(composed.keys) + len(composed.computed)
     return Report(
         engine=state.row.engine,
         device="",
@@ -362,7 +363,7 @@ def _report(state: State, composed: _Composed, log: DivergenceLog, seconds: floa
         seconds=round(seconds, 3),
         frames_per_second=0.0,
         learning_seconds=0.0,
-        growth=log.growth(len(composed.keys), labelled),
+        growth=log.growth(len(composed.keys), composed.labelled),
         flagged_frames=log.flagged,
         notices=[],
         next_frame=log.next_frame(composed.keys),

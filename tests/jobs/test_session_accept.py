@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,13 @@ import pytest
 from config import Settings
 from errors import ConflictError, NotFoundError
 from jobs import session_accept
+from jobs.options import Mode, RunOptions
 from jobs.service import Jobs
-from tests.helpers.clips import masks_by_frame
+from jobs.views import JobState
+from tests.helpers.clips import masks_by_frame, tiny_clip, write_clip
+from tests.helpers.trips import exported, key_frames, run
 from tests.jobs.test_sessions import sent, square
+from tests.worker.loops import a_loop, running, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 # Another server: it accepts once it is told to, and dies where the last argument says so.
@@ -169,3 +174,43 @@ def test_a_name_given_in_the_panel_stands_in_the_labels_own_attribute(jobs: Jobs
     sessions.reset("264")
     names = {each.number: each.name for each in sessions.view("264").objects}
     assert [names[number] for number in (1, *made) if number] == ["first", "red ball", "", ""]
+
+
+def test_what_a_person_emptied_stays_a_key_frame_through_accepting_and_what_follows(
+    jobs: Jobs, settings: Settings, tmp_path: Path
+) -> None:
+    sessions = jobs.sessions
+    jobs.start_run("264", RunOptions(engine="flow"))
+    with running(a_loop(settings, jobs.database)):
+        wait_for(jobs, "264", JobState.COMPLETED)
+    sessions.reset("264")
+    sessions.edit("264", 8, [{"object": number, "mask": None} for number in (1, 2)])
+    first = sessions.accept("264", None)
+    path = jobs.result("264", first.run)
+    assert key_frames(path) == [0, 6, 8, 11]
+    assert sorted(masks_by_frame(path)) == [frame for frame in range(12) if frame != 8]
+    growth = jobs.job("264").growth
+    assert growth is not None
+    assert (growth.human_frames, growth.labelled_frames) == (4, 11)
+    # It is of the base now, and no edit says it again.
+    sessions.reset("264")
+    assert sessions.view("264").key_frames == (0, 6, 8, 11)
+    sessions.edit("264", 3, [{"object": 1, **sent(square(20, 20))}])
+    again = jobs.result("264", sessions.accept("264", None).run)
+    assert key_frames(again) == [0, 3, 6, 8, 11]
+    # Another frame is corrected in CVAT: the frame beside it stays empty.
+    now = exported(again)
+    now[7] = [replace(s, mask=replace(s.mask, top=s.mask.top + 1)) for s in now[7]]
+    export = write_clip(tmp_path / "now.zip", tiny_clip(12), (), masks=[*chain(*now.values())])
+    run(export, tmp_path / "r.zip", previous=again, mode=Mode.RESEGMENT)
+    assert key_frames(tmp_path / "r.zip") == [0, 3, 6, 7, 8, 11]
+    assert 8 not in masks_by_frame(tmp_path / "r.zip")
+
+
+def test_emptied_frames_alone_are_nothing_to_accept(jobs: Jobs) -> None:
+    view = jobs.sessions.view("264")
+    for frame in view.key_frames:
+        gone = [{"object": each.number, "mask": None} for each in view.objects]
+        jobs.sessions.edit("264", frame, gone)
+    with pytest.raises(ConflictError, match="no mask up to that frame"):
+        jobs.sessions.accept("264", None)
