@@ -151,9 +151,10 @@ def _forget(
     for found in state.outlines(list(frames)):
         if found.key:
             continue
-        for number in sorted(found.numbers.intersection(numbers)):
+        gone = found.numbers.intersection(numbers)
+        for number in sorted(gone):
             change.put(found.frame, number, Origin.NONE)
-        if everything and found.known:
+        if found.known and (everything or gone):  # else nobody would compute them again
             change.frames[found.frame] = (False, FORGOTTEN, "")
     return change
 

@@ -98,14 +98,15 @@ class AcceptedView:
 class SessionView:
     """A session without its masks. `computed`: frames on which it is known what is there.
 
-    `outdated`: computed frames whose nearest key frame before them was changed since. `learned`:
-    whether the engine, where it learns, has. `stale`: a sentence where the job has something newer
-    than the session began from. `people`: who looks at it, one entry for each page. `changed`:
-    whether anything was changed since it was accepted last. `can_undo`, `can_redo`: of whoever
-    asks.
+    `began`: the version with which it began, or began anew when it was reset last. `outdated`:
+    computed frames whose nearest key frame before them was changed since. `learned`: whether the
+    engine, where it learns, has. `stale`: a sentence where the job has something newer than the
+    session began from. `people`: who looks at it, one entry for each page. `changed`: whether
+    anything was changed since it was accepted last. `can_undo`, `can_redo`: of whoever asks.
     """
 
     version: int
+    began: int
     engine: str
     segmenter: str
     learned: bool

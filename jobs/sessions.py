@@ -70,6 +70,7 @@ class Sessions(SessionRoom):
             accepted = row.accepted
             return SessionView(
                 version=row.version,
+                began=row.began,
                 engine=row.engine,
                 segmenter=row.segmenter,
                 learned=bool(row.learned),
@@ -117,12 +118,13 @@ class Sessions(SessionRoom):
     def changes(self, job_id: str, since: int, client: str = "") -> ChangesView:
         """What changed after the version `since`; `client`: the page that asks, if it says so."""
         with self._database.read() as session:
-            row = session.get(LiveSession, job_id)
-            if row is None:
+            if session.get(LiveSession, job_id) is None:
                 raise _not_begun(session, job_id)
+        with self.reading(job_id) as state:  # it may be just beginning anew
+            session, row = state.session, state.row
             frames: set[int] = set()
             if since < row.began:
-                frames.update(self._base(row).head.numbers)
+                frames.update(state.head.numbers)
             elif since < row.version:
                 for table in (SessionFrame, SessionMask):
                     frames.update(
@@ -132,10 +134,9 @@ class Sessions(SessionRoom):
                             .distinct()
                         )
                     )
-            step = self._base(row).head.numbers.step if frames else 1
             return ChangesView(
                 version=row.version,
-                frames=format_frames(sorted(frames), step),
+                frames=format_frames(sorted(frames), state.head.numbers.step),
                 objects=row.listed > since,
                 busy=session_steps.busy(session, job_id),
                 last=session_steps.ended(session, job_id),

@@ -15,7 +15,7 @@ from cvat_io.masks import area, encode, encode_labels
 from cvat_io.model import Mask
 from cvat_io.result import read_note
 from errors import ConflictError, InputError, NotFoundError
-from jobs import audit, db, session_accept
+from jobs import audit, db, session_accept, session_room
 from jobs.options import Mode, RunOptions
 from jobs.service import Jobs
 from jobs.session_edits import RangeAction
@@ -166,6 +166,11 @@ def test_ranges_delete_forget_and_accept(sessions: Sessions) -> None:
     assert list(masks(sessions, 6)) == [1, 2]
     sessions.set_key("264", 6, False)
     assert sessions.view("264").key_frames == (0, 11)
+    sessions.on_range("264", RangeAction.FORGET, [1], 6, 11)
+    assert list(masks(sessions, 6)) == [2]
+    assert sessions.view("264").computed == "0,11", "to be computed again, whatever else is there"
+    sessions.take_back("264", "undo")
+    assert (sessions.view("264").computed, list(masks(sessions, 6))) == ("0,6,11", [1, 2])
     sessions.on_range("264", RangeAction.FORGET, None, 0, 11)
     assert masks(sessions, 6) == {}
     assert sessions.view("264").computed == "0,11", "key frames are not forgotten"
@@ -308,6 +313,25 @@ def test_a_new_revision_makes_it_stale_and_never_changes_it(
     assert view.key_frames == (0, 3, 6, 11)
     sessions.reset("264")
     assert sessions.view("264").key_frames == (0, 5)
+
+
+def test_who_waits_for_changes_while_it_begins_anew_is_told_of_all_frames(
+    sessions: Sessions, jobs: Jobs, export: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = sessions.view("264").version
+    write_clip(export, CLIP, [0, 5])
+    with export.open("rb") as stream:
+        jobs.receive("264.zip", stream)
+    write_base, told = session_room.write_base, []
+
+    def meanwhile(*given: Any) -> None:
+        monkeypatch.setattr(session_room, "write_base", write_base)
+        told.append(sessions.changes("264", seen))
+        write_base(*given)
+
+    monkeypatch.setattr(session_room, "write_base", meanwhile)
+    sessions.reset("264")
+    assert [(each.frames, each.objects) for each in told] == [("0-11", True)]
 
 
 def test_a_session_goes_with_its_job_and_a_panel_run_cannot_be_started(
