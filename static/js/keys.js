@@ -11,6 +11,7 @@ export class Keys {
   constructor(groups) {
     this.known = new Map();
     for (const key of groups.flatMap((group) => group.keys)) for (const name of key.on ?? []) this.known.set(name, key);
+    this.down = new Map(); // what was pressed, by its place on the keyboard, of those that wait for its end
     this.dialog = list(groups);
     document.body.append(this.dialog);
     document.addEventListener("keydown", (event) => this.#pressed(event));
@@ -26,11 +27,14 @@ export class Keys {
     if (!key?.run) return;
     event.preventDefault();
     if (!key.up) key.run(event);
+    else if (!event.repeat) this.down.set(event.code, key);
   }
 
+  // A Shift that is lifted first makes no other key of it.
   #released(event) {
-    const key = this.known.get(nameOf(event));
-    if (key?.up && !isTaken(event) && !key.unless?.()) key.run(event);
+    const key = this.down.get(event.code);
+    this.down.delete(event.code);
+    if (key && !isTaken(event) && !key.unless?.()) key.run(event);
   }
 }
 

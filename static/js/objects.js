@@ -1,5 +1,7 @@
 // The objects of a session: a list to choose from, and a form that changes the chosen one.
 
+import { doneText } from "./panel_words.js";
+
 const SHORTCUTS = 9;
 
 export class Objects {
@@ -11,6 +13,7 @@ export class Objects {
     this.form = root.querySelector("#object-form");
     this.dialog = document.getElementById("add-object");
     this.stored = `mask-relay.colours.${session.job}`;
+    this.typed = null; // the frame and object that frames were typed for
     this.#recall();
     this.#listen();
   }
@@ -92,7 +95,10 @@ export class Objects {
     }
     const { scope, frame } = this.form.elements;
     if (frame) frame.value = this.view.frame;
-    if (scope && document.activeElement !== scope) scope.value = this.#scope();
+    if (scope && this.typed !== this.#place()) {
+      this.typed = null;
+      scope.value = this.#scope();
+    }
   }
 
   #row(object, index) {
@@ -134,10 +140,18 @@ export class Objects {
     if (document.activeElement !== name) name.value = object.name;
     fill(label, session.labels, object.label);
     colour.value = view.colours.get(object.number) ?? "#888888";
-    const others = session.objects.filter(({ number }) => number !== object.number);
-    fill(into, [{ name: "", text: "Merge into…" }, ...others.map((each) => ({ name: String(each.number), text: each.name }))]);
+    const others = session.objects.filter((each) => each.number !== object.number && each.label === object.label);
+    const wanted = others.some((each) => String(each.number) === into.value) ? into.value : "";
+    const none = others.length ? "Another object…" : `No other ${object.label}`;
+    fill(into, [{ name: "", text: none }, ...others.map((each) => ({ name: String(each.number), text: each.name }))], wanted);
     into.disabled = !others.length;
+    this.#ready();
   }
+
+  // A choice alone merges nothing: it is passed over by every arrow key.
+  #ready() { this.form.querySelector("[data-act='merge']").disabled = !this.form.elements.into.value; }
+
+  #place() { return `${this.view.frame}/${this.view.selected}`; }
 
   #scope() {
     const { session, view } = this;
@@ -159,6 +173,7 @@ export class Objects {
     });
     this.root.querySelector("#add")?.addEventListener("click", () => this.add());
     this.form.addEventListener("submit", (event) => event.preventDefault());
+    this.form.addEventListener("input", (event) => { if (event.target.name === "scope") this.typed = this.#place(); });
     this.form.addEventListener("change", (event) => this.#edited(event.target));
     this.form.addEventListener("click", (event) => {
       const act = event.target.closest("button")?.dataset.act;
@@ -178,19 +193,42 @@ export class Objects {
       localStorage.setItem(this.stored, JSON.stringify([...this.view.own]));
       this.render();
     }
-    if (field.name === "into" && field.value) {
-      this.act({ action: "merge", objects: [object, Number(field.value)], into: Number(field.value) })
-        .then((done) => { if (done) this.choose(Number(field.value)); });
-    }
+    if (field.name === "into") this.#ready();
   }
 
-  #pressed(act) {
-    const object = this.view.selected, { frame } = this.view;
-    if (act === "split" || act === "end" || act === "start") this.act({ action: act, object, frame });
+  // Do it, show what is at hand afterwards, and say what became of which frames.
+  async #pressed(act) {
+    const { view, session, form } = this;
+    const object = view.selected, { frame } = view, { name } = session.object(object);
+    const told = (answer, more) => this.say(doneText(act, name, { frame, ...more }, answer));
+    if (act === "start" || act === "end") {
+      const answer = await this.act({ action: act, object, frame });
+      if (answer) told(answer);
+    }
+    if (act === "split") {
+      const answer = await this.act({ action: act, object, frame });
+      if (!answer) return;
+      await session.read();
+      this.choose(answer.object, { tell: false });
+      told(answer, { other: session.object(answer.object)?.name });
+    }
+    if (act === "merge") {
+      const into = Number(form.elements.into.value), other = session.object(into).name;
+      const answer = await this.act({ action: act, objects: [object, into], into });
+      if (!answer) return;
+      this.choose(into, { tell: false });
+      told(answer, { other });
+    }
     if (act === "delete" || act === "forget") {
-      const found = /^\s*(\d+)\s*(?:-\s*(\d+)\s*)?$/.exec(this.form.elements.scope.value);
-      if (!found) { this.form.elements.scope.focus(); this.say("Give the frames as 31 or 31-60."); return; }
-      this.range({ action: act, objects: [object], from: Number(found[1]), to: Number(found[2] ?? found[1]) });
+      const found = /^\s*(\d+)\s*(?:-\s*(\d+)\s*)?$/.exec(form.elements.scope.value);
+      if (!found) { form.elements.scope.focus(); this.say("Give the frames as 31 or 31-60."); return; }
+      const from = Number(found[1]), to = Number(found[2] ?? found[1]);
+      const answer = await this.range({ action: act, objects: [object], from, to });
+      if (!answer) return;
+      await session.read(); // what is to be computed again is known before anybody steps there
+      this.typed = null;
+      this.mark();
+      told(answer, { from, to });
     }
   }
 

@@ -65,6 +65,7 @@ async function open() {
     release: () => steps.release(),
     leap: (frames) => steps.one(Math.sign(frames), Math.abs(frames)),
     play: (direction = 1) => steps.play(direction),
+    playBack: () => steps.play(-1),
     stop: () => steps.stop(),
     reach: () => steps.reach(view.frame),
     first: () => go(sequence.first),
@@ -139,12 +140,22 @@ async function open() {
     document.dispatchEvent(new CustomEvent("panel:state", { detail }));
   }
 
+  // Begun anew, here or elsewhere, from an export with other pictures or frames: so is the page.
+  let began = 0;
+  async function renewed() {
+    const before = began;
+    began = session.began;
+    if (!before || before === began) return;
+    const now = await call("GET", `${path}/frames`).catch(() => frames);
+    if (now.version !== frames.version) location.reload();
+  }
+
   let naming = 0; // the address follows when frames stop running by
   session.addEventListener("frames", async ({ detail }) => {
     if (masks.forget(detail.frames, detail.version, view.frame)) await view.refresh().catch((error) => complain(error.message));
     strip.soon();
   });
-  session.addEventListener("state", () => { objects.render(); bars.render(); strip.redraw(); });
+  session.addEventListener("state", () => { objects.render(); bars.render(); strip.redraw(); renewed(); });
   session.addEventListener("link", ({ detail }) => bars.link(detail));
   view.addEventListener("frame", () => {
     stage.describe(view.words);

@@ -53,7 +53,7 @@ export class Bars {
     this.peoplePart.textContent = peopleText(session.people ?? []);
     for (const button of this.buttons("undo")) button.disabled = !session.canUndo && !tools.asks;
     for (const button of this.buttons("redo")) button.disabled = !session.canRedo;
-    for (const button of this.buttons("play")) button.hidden = Boolean(steps.playing);
+    for (const name of ["play", "playBack"]) for (const button of this.buttons(name)) button.hidden = Boolean(steps.playing);
     for (const button of this.buttons("stop")) button.hidden = !steps.playing;
     for (const button of this.buttons("masks")) button.setAttribute("aria-pressed", String(!view.settings.masks));
     for (const button of this.buttons("outlines")) button.setAttribute("aria-pressed", String(view.settings.outlines));
@@ -98,7 +98,7 @@ export class Bars {
     this.anewPart.hidden = tools.name !== "points" || tools.unsaved !== null || !view.mask(tools.draft?.object);
     this.anewPart.querySelector("input").checked = tools.anew;
     this.uncomputedPart.hidden = !steps.edits || tools.asks || Boolean(steps.playing) || steps.busy || session.computed.has(view.frame)
-      || view.entry.masks.length > 0 || !session.worker || session.computed.flags.indexOf(1) < 0;
+      || !session.worker || session.computed.flags.indexOf(1) < 0;
   }
 
   #hint() {

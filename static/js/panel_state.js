@@ -71,7 +71,7 @@ export class Session extends EventTarget {
   }
 
   #take(news) {
-    for (const name of ["engine", "engines", "objects", "labels", "accepted", "stale", "worker", "people", "busy", "last", "threshold"]) {
+    for (const name of ["began", "engine", "engines", "objects", "labels", "accepted", "stale", "worker", "people", "busy", "last", "threshold"]) {
       if (name in news && !(name === "objects" && !Array.isArray(news.objects))) this[name] = news[name];
     }
     if (Array.isArray(news.objects)) for (const each of this.objects) each.name ||= `${each.label} ${each.number}`;

@@ -23,6 +23,19 @@ export function scoreText(name, { score, why, reason }) {
   return `${name} has drifted (${score.toFixed(2)})${because ? `: ${because}` : ""}`;
 }
 
+// What was done with an object: its name, the place, and what the server answered.
+export function doneText(act, name, { frame, from, to, other }, { changed, key_frames: drawn }) {
+  const frames = from === to ? `frame ${from}` : `frames ${from} to ${to}`;
+  const gone = !drawn ? "" : ` ${/[-,]/.test(drawn) ? "Masks that were drawn are gone from frames" : "A mask that was drawn is gone from frame"} ${drawn}.`;
+  if (act === "start") return `${name} starts at frame ${frame}.${gone}`;
+  if (act === "end") return `${name} ends at frame ${frame}.${gone}`;
+  if (act === "split") return `From frame ${frame} on ${name} is ${other}.`;
+  if (act === "merge") return `${name} is part of ${other} now.`;
+  if (act === "delete") return `${name} is absent on ${frames}.${gone}`;
+  return changed ? `Forgot ${name} on ${frames}: it is computed anew on the way through.`
+    : `Nothing was computed of ${name} on ${frames}.`;
+}
+
 // ["anna"] -> "anna is here too". Who came in without a key has no name: "local".
 export function peopleText(people) {
   const named = [...new Set(people)].filter((name) => name !== NAMELESS);

@@ -57,7 +57,10 @@ class Proposal {
     } catch (error) {
       tools.discard();
       tools.complain(error.message);
-    } finally { this.asking = false; }
+    } finally {
+      this.asking = false;
+      tools.changed();
+    }
   }
 
   // Whether the mask that is there is mended, instead of being replaced.

@@ -5,7 +5,7 @@ Chromium is optional: without it these tests are skipped and say so.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,3 +33,28 @@ def site(tmp_path: Path, browser: Any) -> Iterator[Site]:
     scene.fill(site.jobs, tmp_path)
     yield site
     site.close()
+
+
+@pytest.fixture
+def enter(site: Any, browser: Any) -> Iterator[Callable[..., Any]]:
+    """Opens panels, and in the end sees to it that nothing was said on their consoles."""
+    from playwright.sync_api import expect
+
+    said: list[str] = []
+    contexts = []
+
+    def opened(job: str, *, frame: int | None = None, quiet: bool = True, **options: Any) -> Any:
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 720}, **options})
+        contexts.append(context)
+        page = context.new_page()
+        if quiet:
+            page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.goto(f"{site.url}/jobs/{job}/panel" + (f"#{frame}" if frame is not None else ""))
+        expect(page.locator("#panel[data-ready]")).to_be_attached(timeout=60_000)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert said == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from playwright.sync_api import Page, expect
 
 from bench.house import House
 from bench.processes import wait_for
+from cvat_io.build import write_export
 from demo.clip import Clip, make_clip
-from demo.sample import write_sample
+from demo.sample import LABELS, exact_masks
+from tests.helpers.clips import png
 
 LAST = 15
 LONG = 60_000  # milliseconds: a worker starts, or learns what it needs, on a busy machine
@@ -36,12 +39,33 @@ class Site:
     def back(self) -> None:
         self.server, _ = self.house.server(self.port)
 
-    def job(self) -> str:
-        """A fresh job: masks of all objects on frame 0."""
+    def job(self, *keys: int) -> str:
+        """A fresh job: masks of all objects on some frames, by default on frame 0."""
         self.jobs += 1
-        path = self.folder / f"panel-{self.jobs}.zip"
-        write_sample(path, self.clip)
+        return self.receive(f"panel-{self.jobs}", self.clip, keys or (0,))
+
+    def receive(self, name: str, clip: Clip, keys: Sequence[int]) -> str:
+        """Hand over an export, with the masks of some frames; -> the job's id."""
+        path = self.folder / f"{name}.zip"
+        write_export(
+            path,
+            frames=((number, png(image)) for number, (image, _) in enumerate(clip)),
+            width=clip.width,
+            height=clip.height,
+            labels=LABELS,
+            masks=[shape for key in keys for shape in exact_masks(clip, key)],
+            stop_frame=len(clip) - 1,
+        )
         return self.house.receive(path)
+
+    def tracked(self, until: int) -> str:
+        """A fresh job whose session has masks from frame 0, which is drawn, to `until`."""
+        job = self.job()
+        self.ask(f"/api/jobs/{job}/session")
+        self.post(f"/api/jobs/{job}/session/step", {"from": 0, "to": until})
+        known = f"0-{until}"
+        wait_for(lambda: self.ask(f"/api/jobs/{job}/session")["computed"] == known, "the masks")
+        return job
 
     def worker(self) -> None:
         """See to it that a worker runs and has told so."""
@@ -55,6 +79,17 @@ class Site:
     def ask(self, path: str) -> Any:
         with urllib.request.urlopen(self.url + path) as answer:
             return json.load(answer)
+
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        request = urllib.request.Request(
+            self.url + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request) as answer:
+            return json.load(answer)
+
+    def objects(self, job: str, frame: int) -> list[int]:
+        """The objects that have a mask on a frame of the session."""
+        return sorted(mask["object"] for mask in self.frame(job, frame)["masks"])
 
     def mask(self, job: str, frame: int, number: int) -> np.ndarray:
         """The pixels of an object on a frame of the session."""

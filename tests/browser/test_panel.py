@@ -31,29 +31,6 @@ def site(tmp_path_factory: pytest.TempPathFactory, browser: Any) -> Iterator[Sit
     site.house.close()
 
 
-@pytest.fixture
-def enter(site: Site, browser: Any) -> Iterator[Open]:
-    """Opens panels, and in the end sees to it that nothing was said on their consoles."""
-    said: list[str] = []
-    contexts = []
-
-    def opened(job: str, *, quiet: bool = True, **options: Any) -> sync_api.Page:
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 720}, **options})
-        contexts.append(context)
-        page = context.new_page()
-        if quiet:
-            page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.goto(f"{site.url}/jobs/{job}/panel")
-        expect(page.locator("#panel[data-ready]")).to_be_attached(timeout=LONG)
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
-    assert said == []
-
-
 def test_without_a_worker_it_says_so_and_steps_once_one_comes(site: Site, enter: Open) -> None:
     """First of all: the others leave a worker running."""
     page = enter(site.job())
@@ -159,7 +136,7 @@ def test_the_round_by_mouse(site: Site, enter: Open) -> None:
     shows(page, 1, "Computed")
     page.get_by_role("button", name="Forward").click()
     shows(page, 2, "Computed")
-    page.get_by_role("button", name="Back").click()
+    page.get_by_role("button", name="Back", exact=True).click()
     shows(page, 1, "Computed")
     before = site.mask(job, 1, 2)
     page.locator("#object-list [data-object='2'] .object").click()
