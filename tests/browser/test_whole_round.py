@@ -5,6 +5,7 @@ accepted and downloaded, and the archive holds every human mask to the pixel.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -115,12 +116,13 @@ def write(site: Site, path: Path) -> Path:
 def drop(page: sync_api.Page, path: Path) -> None:
     """Drop a file onto the page."""
     transfer = page.evaluate_handle(
-        """([bytes, name]) => {
+        """([text, name]) => {
           const transfer = new DataTransfer();
-          transfer.items.add(new File([new Uint8Array(bytes)], name));
+          const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+          transfer.items.add(new File([bytes], name));
           return transfer;
         }""",
-        [list(path.read_bytes()), path.name],
+        [base64.b64encode(path.read_bytes()).decode(), path.name],
     )
     page.dispatch_event("body", "dragenter", {"dataTransfer": transfer})
     page.dispatch_event("body", "drop", {"dataTransfer": transfer})
