@@ -19,7 +19,7 @@ from errors import one_line
 from jobs.sheet import mask_digest, name_of
 
 MIN_IOU = 0.1  # as where a pass meets a key frame (`tracker.identity`)
-_RELABELLED = 0.5  # IoU from which on a mask of another label is the one that was there
+_RELABELLED = 0.5  # IoU from which on a mask of another label or name is the one that was there
 _TIE = 0.1  # between the sums of IoU of two ways to pair masks: then both are likely
 
 Names = Mapping[tuple[str, str], int]
@@ -108,7 +108,7 @@ class _Comparison:
     before: Sequence[tuple[MaskShape, int]]
     now: Sequence[MaskShape]
     defaults: Defaults
-    name: list[str] = field(init=False)  # of each mask of now; empty where it has none
+    name: list[str] = field(init=False)  # of each mask of now that bears one alone, else empty
     old_name: list[str] = field(init=False)
     objects: list[int] = field(init=False)
     open_now: list[int] = field(init=False)
@@ -118,8 +118,8 @@ class _Comparison:
     touched: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.name = [name_of(self.defaults.set_of(shape)) for shape in self.now]
-        self.old_name = [name_of(self.defaults.set_of(shape)) for shape, _ in self.before]
+        self.name = self._names(self.now)
+        self.old_name = self._names([shape for shape, _ in self.before])
         self.objects = [0] * len(self.now)
         self.open_now = list(range(len(self.now)))
         self.open_before = list(range(len(self.before)))
@@ -142,19 +142,18 @@ class _Comparison:
 
     def pair_by_name(self, names: Names) -> None:
         """Give masks with a name the object that bears it, wherever they lie."""
-        keys = [(shape.label, name) for shape, name in zip(self.now, self.name, strict=True)]
-        bearers = Counter(key for key in keys if key[1])
+        keys = [(shape.label, name_of(self.defaults.set_of(shape))) for shape in self.now]
         open_keys = {keys[i] for i in self.open_now}
-        for (label, name), count in sorted(bearers.items()):
-            if count > 1 and (label, name) in open_keys:
+        for (label, name), count in sorted(Counter(keys).items()):
+            if name and count > 1 and (label, name) in open_keys:
                 self._doubt(
                     f'{count} masks of "{_said(label)}" bear the name "{_said(name)}": it is '
                     "passed over here, and overlap decides"
                 )
         for i in list(self.open_now):
-            key = keys[i]
-            if not key[1] or bearers[key] > 1:
+            if not self.name[i]:
                 continue
+            key = keys[i]
             here = [
                 j for j in self.open_before
                 if (self.before[j][0].label, self.old_name[j]) == key
@@ -166,11 +165,14 @@ class _Comparison:
 
     def pair_by_pixels(self) -> None:
         """Pair masks that have the same pixels, and another label or other attributes."""
-        for i in list(self.open_now):
-            for j in list(self.open_before):
-                if same_pixels(self.now[i].mask, self.before[j][0].mask):
-                    self._pair(i, j)
-                    break
+        for alike in (True, False):  # what may be one object comes first
+            for i in list(self.open_now):
+                for j in list(self.open_before):
+                    if self._may_be_same(i, j) is alike and same_pixels(
+                        self.now[i].mask, self.before[j][0].mask
+                    ):
+                        self._pair(i, j)
+                        break
 
     def pair_by_overlap(self) -> None:
         """Pair what is left by overlap, the largest first; what could be otherwise is told."""
@@ -192,7 +194,7 @@ class _Comparison:
         for i in list(self.open_now):
             found = [
                 (value, j) for j in self.open_before
-                if self.before[j][0].label != self.now[i].label
+                if not self._may_be_same(i, j)
                 and (value := _overlap(self.now[i], self.before[j][0])) >= _RELABELLED
             ]  # fmt: skip
             if found:
@@ -225,8 +227,14 @@ class _Comparison:
             # Another label is another thing: what follows the one never follows the other.
             self._tell(ChangeKind.MOVED, shape.label, old.label)
             return
-        self.objects[i] = number
         edited = not same_pixels(shape.mask, old.mask)
+        if self._may_be_same(i, j):
+            self.objects[i] = number
+        else:
+            self._doubt(
+                f'a mask of "{_said(shape.label)}" bears the name "{_said(self.name[i])}" where '
+                f'the object with the name "{_said(self.old_name[j])}" was: the name decides'
+            )
         self._tell(ChangeKind.EDITED if edited else ChangeKind.ATTRIBUTES, shape.label)
 
     def _take(self, i: int, number: int) -> None:
@@ -277,6 +285,12 @@ class _Comparison:
                     f'one mask of "{label}" lies where objects {self.before[pairs[i]][1]} and '
                     f"{number} were: it goes on with the first, and the second is absent here"
                 )
+
+    def _names(self, shapes: Sequence[MaskShape]) -> list[str]:
+        """Of each mask its name; empty also where two of a label and frame bear the same."""
+        keys = [(s.frame, s.label, name_of(self.defaults.set_of(s))) for s in shapes]
+        bearers = Counter(keys)
+        return [key[-1] if bearers[key] == 1 else "" for key in keys]
 
     def _may_be_same(self, i: int, j: int) -> bool:
         """Whether neither label nor name speaks against one object."""

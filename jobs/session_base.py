@@ -228,15 +228,21 @@ class _Numbered:
 
     def _only(self, shape: MaskShape, here: Sequence[MaskShape], found: Collection[int]) -> int:
         """The one object of a label that is on the frame once; 0 where that does not say it."""
-        same = [number for number, (label, _) in self._shown.items() if label == shape.label]
-        alone = sum(other.label == shape.label for other in here) == 1
-        return same[0] if alone and len(same) == 1 and same[0] not in found else 0
+        same = [(n, name) for n, (label, name) in self._shown.items() if label == shape.label]
+        if len(same) != 1 or sum(other.label == shape.label for other in here) != 1:
+            return 0
+        number, name = same[0]
+        another = len({name, self._name(shape)} - {""}) > 1
+        return 0 if another or number in found else number
 
     def _tell(self, number: int, shape: MaskShape) -> None:
         label, name = self._shown.get(number, (shape.label, ""))
         if number not in self._first or shape.frame < self._first[number].frame:
             self._first[number] = shape
-        self._shown[number] = (label, name or name_of(self._defaults.set_of(shape)))
+        self._shown[number] = (label, name or self._name(shape))
+
+    def _name(self, shape: MaskShape) -> str:
+        return name_of(self._defaults.set_of(shape))
 
 
 def _beside(shape: MaskShape) -> dict[str, Any]:

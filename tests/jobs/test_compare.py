@@ -81,6 +81,30 @@ def test_a_name_says_which_object_a_mask_shows_wherever_it_lies() -> None:
     assert (back.objects, back.touched, kinds(back)) == ((1, 5), {5}, ["added"])
 
 
+@pytest.mark.parametrize(("left", "kind"), [(0, "attributes"), (1, "edited")])
+def test_another_name_is_another_object_wherever_the_mask_lies(left: int, kind: str) -> None:
+    """Promise: an ID switch is corrected by the name alone, and told; no name says nothing."""
+    before = [(box(0, name="a"), 1), (box(30, name="b"), 2)]
+    found = compared(before, [box(left, name="c"), before[1][0]])
+    assert (found.objects, found.touched, kinds(found)) == ((0, 2), {1}, [kind])
+    assert [each.sentence for each in found.conflicts] == [
+        'Frame 9: a mask of "car" bears the name "c" where the object with the name "a" was: the '
+        "name decides."
+    ]
+    unnamed = compared(before, [box(left), before[1][0]])
+    assert (unnamed.objects, unnamed.conflicts) == ((1, 2), ())
+
+
+@pytest.mark.parametrize("twice", ["before", "now"])
+def test_a_name_that_two_masks_of_a_frame_bear_parts_no_objects(twice: str) -> None:
+    """Promise: such a name is passed over; pixels and overlap decide."""
+    masks = [box(0, name="a"), box(20, name="a"), box(40, name="a")]
+    apart = [box(0, name="a"), box(20, name="b"), box(41, name="c")]
+    before, now = (masks, apart) if twice == "before" else (apart, masks)
+    found = compared([(shape, number) for number, shape in enumerate(before, 1)], now)
+    assert found.objects == (1, 2, 3)
+
+
 def test_a_name_that_nobody_typed_decides_nothing() -> None:
     """Promise: the default of an attribute is nobody's name, and overlap decides."""
     attributes = (LabelAttribute("object_id", False, "text", "a", ()),)

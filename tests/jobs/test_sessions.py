@@ -276,6 +276,23 @@ def test_a_session_of_a_result_keeps_its_masks_and_scores_and_a_correction_can_b
     assert sessions.view("264").can_undo is False
 
 
+def test_a_name_tells_objects_apart_in_an_export_too(
+    jobs: Jobs, settings: Settings, tmp_path: Path
+) -> None:
+    """Promise: an object is known by its name, also where it is the only one of its label."""
+    named = [
+        replace(shape, attributes=(("track_id", name),))
+        for frame, name in ((0, "a"), (1, "b"), (2, ""))
+        for shape in shapes_of(CLIP, 0, frame)
+        if shape.label == "object"
+    ]
+    path = write_clip(tmp_path / "265.zip", CLIP, [], masks=named)
+    with path.open("rb") as stream:
+        jobs.receive("265.zip", stream)
+    found = Sessions(settings, jobs.database, jobs.files).view("265").objects
+    assert [(each.number, each.name) for each in found] == [(1, "a"), (2, "b")]
+
+
 def test_other_tracks_ignored_labels_and_attributes_survive(
     jobs: Jobs, settings: Settings, tmp_path: Path
 ) -> None:

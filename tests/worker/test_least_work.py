@@ -299,6 +299,28 @@ def test_what_a_human_placed_stays_where_the_mask_is_made_anew(
     assert contents(after[4]) != contents(masks_by_frame(again)[4])
 
 
+def test_an_id_switch_is_corrected_by_the_name_alone(tmp_path: Path) -> None:
+    """Promise: the attribute decides before pixels do, as in a run on the key frames alone."""
+    clip = tiny_clip(LENGTH, objects=1)
+
+    def named(shapes: Sequence[MaskShape], name: str) -> list[MaskShape]:
+        return [replace(shape, attributes=(("track_id", name),)) for shape in shapes]
+
+    first, previous = tmp_path / "first.zip", tmp_path / "previous.zip"
+    run(write_clip(first, clip, (), masks=named(shapes_of(clip, 0, 0), "1")), previous)
+    now = exported(previous)
+    now[5] = named(now[5], "2")
+    again, whole = tmp_path / "again.zip", tmp_path / "whole.zip"
+    export = write_clip(tmp_path / "now.zip", clip, (), masks=[*chain(*now.values())])
+    run(export, again, previous=previous, mode=Mode.RESEGMENT)
+    run(write_clip(tmp_path / "keys.zip", clip, (), masks=[*now[0], *now[5]]), whole)
+    after, full = objects_by_frame(again), objects_by_frame(whole)
+    assert [sorted(after[frame]) for frame in (0, 5, 9)] == [[1], [2], [2]]
+    assert {frame: sorted(shown) for frame, shown in after.items()} == {
+        frame: sorted(shown) for frame, shown in full.items()
+    }
+
+
 def test_a_label_that_is_given_an_attribute_makes_no_key_frames(
     tmp_path: Path, first: tuple[Path, Path]
 ) -> None:
