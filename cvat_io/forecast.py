@@ -27,6 +27,7 @@ class Rule(Enum):
     UNKNOWN_IMAGE = Fate.REFUSED, "an image that the job does not have"
     MISSING = Fate.REFUSED, "something is missing that CVAT needs"
     NO_NUMBER = Fate.REFUSED, "text where a number belongs"
+    RANGE = Fate.REFUSED, "a number that CVAT does not store"
     NO_KEY = Fate.REFUSED, 'a track without a shape of keyframe="1"'
     NESTED = Fate.REFUSED, "a track or a tag inside a track"
     CHECKBOX = Fate.REFUSED, "a checkbox that is neither true nor false"

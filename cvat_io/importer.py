@@ -31,6 +31,8 @@ _BOX = ("left", "top", "width", "height")
 _MOST_VALUE = 4096  # characters of an attribute's value
 _MOST_AREA = 2**31
 _WHOLE = range(-(2**31), 2**31)  # what CVAT's database holds as a whole number
+_GROUPS = range(2**31)  # the same, and from 0 on
+_DEGREES = 360.0  # the largest rotation; the least is 0
 _VIDEO_NAME = re.compile(r"(?:.*/)?frame_([0-9]{6,9})(?:\.[^./]*)?")
 _SHAPE_BYTES = 1 << 24  # of XML in one shape; run lengths have at most 10 MB
 _FREE_EVERY = 256  # shapes
@@ -255,10 +257,12 @@ class _Track(_Holder):
 
     def _first(self, element: etree._Element, frame: str, outside: bool, runs: _Runs) -> None:
         if self._kind != "mask":
+            _require_group(self._group)
             self._forecast.tracks[self._kind] += 1
             self._further(element, frame)
             return
         number = self._importer.frame(frame)
+        _require_ranges(element)
         self._values(element, self._known, element)
         if outside:
             self._strike(Rule.GHOST, element)
@@ -275,6 +279,7 @@ class _Track(_Holder):
         if number in self._taken:
             self._strike(Rule.FRAME_TWICE, element)
         self._taken.add(number)
+        _require_ranges(element)
         if element.tag == "mask":
             self._strike(Rule.MASK_IN_TRACK, element)
         self._values(element, self._known, element)
@@ -311,8 +316,11 @@ class _Image(_Holder):
         if "label" not in element.attrib:
             raise _Struck(Rule.NO_LABEL)
         known = self._importer.attributes(self._label)
-        _whole("group_id", element.get("group_id", "0"))
-        runs = _geometry(element) if tag != "tag" else []
+        _require_group(_whole("group_id", element.get("group_id", "0")))
+        runs: _Runs = []
+        if tag != "tag":
+            runs = _geometry(element)
+            _require_ranges(element)
         self._values(element, known, element)
         if tag != "mask":
             self._forecast.shapes[tag] += 1
@@ -328,8 +336,7 @@ def _geometry(element: etree._Element, *, part: bool = False) -> _Runs:
     """A mask's run lengths; strikes where CVAT cannot read a shape. `part`: of a skeleton."""
     tag = element.tag
     if not part:
-        if _whole("z_order", element.get("z_order", "0")) not in _WHOLE:
-            raise _Struck(Rule.NO_NUMBER, f"z_order={element.get('z_order')}")
+        _whole("z_order", element.get("z_order", "0"))
         _real("rotation", element.get("rotation", "0"))
     if tag == "mask" and not part:
         rle = _required(element, "rle")
@@ -348,6 +355,20 @@ def _geometry(element: etree._Element, *, part: bool = False) -> _Runs:
             for number in numbers:
                 _real("points", number)  # says which one it is
     return []
+
+
+def _require_ranges(element: etree._Element) -> None:
+    """Strike where CVAT reads a shape's numbers, but refuses to store them (`ShapeSerializer`)."""
+    order, rotation = element.get("z_order", "0"), element.get("rotation", "0")
+    if int(order) not in _WHOLE:
+        raise _Struck(Rule.RANGE, f"z_order={order}")
+    if float(rotation) < 0.0 or float(rotation) > _DEGREES:
+        raise _Struck(Rule.RANGE, f"rotation={rotation}")
+
+
+def _require_group(group: int) -> None:
+    if group not in _GROUPS:
+        raise _Struck(Rule.RANGE, f"group_id={group}")
 
 
 def _required(element: etree._Element, name: str) -> str:

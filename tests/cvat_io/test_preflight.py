@@ -61,6 +61,11 @@ def skeleton(label: str, **values: object) -> str:
     return f'<skeleton frame="3" keyframe="1"><points{part}></points></skeleton>'
 
 
+def grouped(text: str, group: int) -> str:
+    """A <track> of a group."""
+    return text.replace("<track", f'<track group_id="{group}"')
+
+
 CLOSED = mask(1) + mask(2, outside=1)
 
 
@@ -82,7 +87,17 @@ CLOSED = mask(1) + mask(2, outside=1)
         (track(mask(3, rle="1, x, 5")), Rule.NO_NUMBER, ("3", "car", "0")),
         (track(mask(3, rle="1.0, 2, 5")), Rule.NO_NUMBER, ("3", "car", "0")),
         (track(mask(3, rle="")), Rule.NO_NUMBER, ("3", "car", "0")),
-        (track(mask(3, z_order=2**40)), Rule.NO_NUMBER, ("3", "car", "0")),
+        (track(mask(3, z_order=2**40)), Rule.RANGE, ("3", "car", "0")),
+        (track(mask(3, rotation=360.5)), Rule.RANGE, ("3", "car", "0")),
+        (track(box(3, rotation=400)), Rule.RANGE, ("3", "car", "0")),
+        (track(box(1) + box(3, rotation=-0.1)), Rule.RANGE, ("3", "car", "0")),
+        (grouped(track(box(3)), -1), Rule.RANGE, ("3", "car", "0")),
+        (grouped(track(box(3)), 2**31), Rule.RANGE, ("3", "car", "0")),
+        (
+            '<image id="3" name="a.png"><tag label="car" group_id="-1"></tag></image>',
+            Rule.RANGE,
+            ("3", "car", "3"),
+        ),
         (track(CLOSED + mask(3, outside=1, rle="x")), Rule.NO_NUMBER, ("3", "car", "0")),
         (track(box(3, xtl=None)), Rule.MISSING, ("3", "car", "0")),
         (track(box(3, xtl="left")), Rule.NO_NUMBER, ("3", "car", "0")),
@@ -99,11 +114,8 @@ CLOSED = mask(1) + mask(2, outside=1)
         (track(mask(1) + box(3)), Rule.BESIDE_MASK, ("3", "car", "0")),
         (track(valued("colour", "red")), Rule.UNKNOWN_ATTRIBUTE, ("3", "car", "0")),
         (track(mask(1) + '<blob frame="3"></blob>'), Rule.UNKNOWN_KIND, ("3", "car", "0")),
-        (
-            track(mask(3)).replace("<track", '<track group_id="4"'),
-            Rule.GROUP,
-            ("3", "car", "0"),
-        ),
+        (grouped(track(mask(3)), 4), Rule.GROUP, ("3", "car", "0")),
+        (grouped(track(mask(3)), -1), Rule.GROUP, ("3", "car", "0")),
         # It is stored, but not as it is meant.
         (track(mask(3, outside=1)), Rule.GHOST, ("3", "car", "0")),
         (track(mask(3), 7) + track(mask(3), 8), Rule.TWICE, ("3", "car", "8")),
@@ -143,9 +155,12 @@ def test_every_rule_of_the_importer_strikes_where_it_should(
         track(valued("note", "")),
         track(box(1) + box(9, outside=1)),
         track(box(1) + box(77, keyframe=0)),
+        track(box(1) + box(2, keyframe=0, rotation=400)),  # CVAT computes it anew
+        track(box(1, rotation=0) + box(9, rotation=360)),
+        grouped(track(box(1)), 2**31 - 1),
         track(skeleton("head"), label="pose"),
         '<image id="9" name="a.png"><box label="car" xtl="1" ytl="1" xbr="2" ybr="2"></box>'
-        '<tag label="car"></tag></image>',
+        '<tag label="car" z_order="x" rotation="400"></tag></image>',  # a tag has no place
     ],
 )
 def test_what_the_importer_takes_is_said_to_be_kept(tmp_path: Path, parts: str) -> None:
