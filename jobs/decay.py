@@ -45,11 +45,13 @@ class Gap:
 
     `places`: (m,), of the frames in the run's arrays, in order from a key frame on. `costs`: of the
     steps from that key frame through all of them, (m,), to the other key frame (m + 1,).
+    `forward`: only the pass from that key frame runs, whatever comes behind (`open_end` then).
     """
 
     places: NDArray[np.intp]
     costs: Floats
     open_end: bool
+    forward: bool = False
 
     def lost(self) -> Floats:
         """What each mask is expected to lose, (m,) in [0, 1].
@@ -63,9 +65,10 @@ class Gap:
     def split(self, place: int) -> tuple[Gap, Gap]:
         """What is on either side of one of its frames, which becomes a key frame."""
         at = int(np.flatnonzero(self.places == place)[0])
+        steps = at if self.forward else at + 1
         return (
-            Gap(self.places[:at], self.costs[: at + 1], open_end=False),
-            Gap(self.places[at + 1 :], self.costs[at + 1 :], self.open_end),
+            Gap(self.places[:at], self.costs[:steps], self.forward, self.forward),
+            Gap(self.places[at + 1 :], self.costs[at + 1 :], self.open_end, self.forward),
         )
 
     def gains(self, loss: Floats, objects: Floats) -> Floats:
@@ -76,9 +79,27 @@ class Gap:
         less sure than the scores are.
         """
         now, masks = loss[self.places], objects[self.places]
-        expected = max(float(masks @ self.lost()), _LEAST_LOSS)
-        share = 1.0 - (masks.sum() - self._kept(masks)) / expected
-        return np.asarray(np.clip(share * now.sum(), now, now.sum()))
+        if self.forward:  # what is in front of a corrected frame stays as it is
+            reached = _behind(now)
+            expected = np.maximum(_behind(masks * self.lost()), _LEAST_LOSS)
+            wrong = _behind(masks) - masks - self._ahead(masks)[1:-1]
+        else:
+            reached = np.full(len(now), now.sum())
+            expected = np.full(len(now), max(float(masks @ self.lost()), _LEAST_LOSS))
+            wrong = masks.sum() - self._kept(masks)
+        return np.asarray(np.clip((1.0 - wrong / expected) * reached, now, reached))
+
+    def _ahead(self, masks: Floats) -> Floats:
+        """The IoU of the masks behind each frame 0 to m + 1 to the gap's end, (m + 2,).
+
+        Of a pass that starts there with a mask that is right.
+        """
+        count = len(masks)
+        ahead = np.zeros(count + 2)
+        share = np.exp(-self.costs)
+        for i in range(count - 1, -1, -1):
+            ahead[i] = (masks[i] + ahead[i + 1]) * share[i]
+        return ahead
 
     def _kept(self, masks: Floats) -> Floats:
         """The IoU of all masks together after the correction of each frame, (m,)."""
@@ -86,9 +107,7 @@ class Gap:
         costs = np.append(self.costs, 0.0) if self.open_end else self.costs
         way = np.concatenate([[0.0], np.cumsum(costs)])
         share = np.exp(-costs)
-        ahead, back = np.zeros(count + 2), np.zeros(count + 2)  # a pass's masks, to the gap's end
-        for i in range(count - 1, -1, -1):
-            ahead[i] = (masks[i] + ahead[i + 1]) * share[i]
+        ahead, back = self._ahead(masks), np.zeros(count + 2)
         for i in range(2, count + 2):
             back[i] = (masks[i - 2] + back[i - 1]) * share[i - 1]
 
@@ -103,6 +122,11 @@ class Gap:
         before = between(np.zeros_like(frames), frames)
         after = ahead[frames] if self.open_end else between(frames, np.full_like(frames, count + 1))
         return np.asarray(before + masks + after)
+
+
+def _behind(values: Floats) -> Floats:
+    """The sum of each value and all behind it."""
+    return np.cumsum(values[::-1])[::-1]
 
 
 def one_way(scores: Floats) -> Decay:

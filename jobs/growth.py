@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from jobs.views import GrowthView, LeftOutView, NextFrameView
 
 # What is read stands before the long lists of a report, which may be many megabytes.
 _HEAD_BYTES = 1 << 18
+_DIVERGENCE = b'  "divergence": ['
 
 
 def read_growth(report: Path, run: int) -> GrowthView | None:
@@ -63,6 +65,22 @@ def read_left_out(report: Path) -> tuple[LeftOutView, ...]:
         )
     except (OSError, ValueError, KeyError, TypeError):
         return ()
+
+
+def read_divergence(report: Path) -> Iterator[dict[str, Any]]:
+    """The entries of a report's divergence, one at a time: each stands in a line of its own.
+
+    Raises OSError, and ValueError where the file is none of ours or not whole.
+    """
+    with report.open("rb") as file:
+        head = next((line for line in file if line.startswith(_DIVERGENCE)), b"")
+        whole = head == _DIVERGENCE + b"]\n"
+        for line in file:
+            if line.startswith(b"    {"):
+                yield json.loads(line.strip().rstrip(b","))
+            whole = whole or line.strip() == b"]"
+    if not whole:
+        raise ValueError(f"{report} ends too early")
 
 
 def _read(report: Path, key: str) -> Any:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,16 +21,16 @@ from cvat_io.reader import open_export
 from cvat_io.shapes import RawMask, parsed
 from errors import InputError
 from jobs.frames_text import noted_frames
-from jobs.growth import read_next_frame
+from jobs.growth import read_divergence, read_next_frame
 from jobs.layer_file import LayerWriter, packed
 from jobs.layer_views import FLAGGED, MaskEntry, Presence, TimelineView
 from jobs.next_frame import FrameDoubt, joined, worst_frames
+from jobs.options import Direction
 from jobs.sheet import AUTO
 from jobs.timeline import Lanes
 from jobs.views import NextFrameView
 
 MOST_WORST = 20
-_DIVERGENCE = b'  "divergence": ['
 _NO_DOUBT = (math.nan, "")
 _FEW = 3  # runs: of so few all may be of zeros
 _PLAIN = dict.fromkeys(map(ord, "0123456789,"))  # to be deleted: what is left is unusual
@@ -42,12 +41,14 @@ class LayerSource:
     """What a layer is made of.
 
     `annotations`: the archive. `report`: the REPORT.json of a result, which may be missing; None
-    for an export. `run`: number of the result's run. `key_frames`: of an export.
+    for an export. `run`: number of the result's run, `direction`: the passes that it made.
+    `key_frames`: of an export.
     """
 
     annotations: Path
     report: Path | None = None
     run: int = 0
+    direction: Direction = Direction.BOTH
     key_frames: Collection[int] = ()
 
 
@@ -80,7 +81,8 @@ def build_layer(source: LayerSource, file: IO[bytes], limits: Limits) -> None:
             if source.report is None:
                 presence = Presence.KEY
             else:
-                presence = _presence(raw, number, raw.frame in keys, score, doubts.known)
+                made = not math.isnan(score) and not doubts.carried(number, index)
+                presence = _presence(raw, number, raw.frame in keys, made, doubts.known)
             lanes.mask(index, number, raw.label, presence)
         order = tuple(sorted(keys))
         head = {
@@ -105,7 +107,10 @@ def build_layer(source: LayerSource, file: IO[bytes], limits: Limits) -> None:
             objects=objects,
             # On a key frame that is partial, what was added is in doubt too; it is a key frame.
             worst=worst_frames(
-                [each for each in doubts.frames if each.frame not in keys], order, MOST_WORST
+                [each for each in doubts.frames if each.frame not in keys],
+                order,
+                MOST_WORST,
+                source.direction,
             ),
             next=_next(source),
             flagged=doubts.flagged,
@@ -163,6 +168,7 @@ class Doubts:
         self._scores: dict[int, Any] = {}
         self._reasons: dict[int, Any] = {}
         self._labels: dict[int, str] = {}
+        self._carried: dict[int, set[int]] = {}
         self._whys: list[str] = []
         self.frames: list[FrameDoubt] = []
         self.flagged = 0
@@ -184,6 +190,10 @@ class Doubts:
             return _NO_DOUBT
         return scores[index], self._whys[self._reasons[number][index]]
 
+    def carried(self, number: int, index: int) -> bool:
+        """Whether an earlier run made what is there."""
+        return index in self._carried.get(number, ())
+
     def show(self, lanes: Lanes) -> None:
         """Put all scores into the lanes of their objects."""
         for number, scores in sorted(self._scores.items()):
@@ -201,6 +211,8 @@ class Doubts:
         if why not in self._whys:
             self._whys.append(why)
         self._scores[number][index] = score
+        if each.get("carried"):
+            self._carried.setdefault(number, set()).add(index)
         self._reasons[number][index] = self._whys.index(why)
         found = FrameDoubt(frame, 1, score, number, label, score, why)
         if self.frames and self.frames[-1].frame == frame:
@@ -209,29 +221,13 @@ class Doubts:
             self.frames.append(found)
 
 
-def read_divergence(report: Path) -> Iterator[dict[str, Any]]:
-    """The entries of a report's divergence, one at a time: each stands in a line of its own.
-
-    Raises OSError, and ValueError where the file is none of ours or not whole.
-    """
-    with report.open("rb") as file:
-        head = next((line for line in file if line.startswith(_DIVERGENCE)), b"")
-        whole = head == _DIVERGENCE + b"]\n"
-        for line in file:
-            if line.startswith(b"    {"):
-                yield json.loads(line.strip().rstrip(b","))
-            whole = whole or line.strip() == b"]"
-    if not whole:
-        raise ValueError(f"{report} ends too early")
-
-
-def _presence(raw: RawMask, number: int, key: bool, score: float, reported: bool) -> Presence:
-    """What a mask of a result is. Every mask that was made is in the report, and no other one.
+def _presence(raw: RawMask, number: int, key: bool, made: bool, reported: bool) -> Presence:
+    """What a mask of a result is. `made`: whether the report says that its run made it.
 
     Its source says less: CVAT makes all of them manual, and a person may keep a mask that CVAT's
     own models made on a key frame. Masks that belong to no object are of ignored labels.
     """
-    if not math.isnan(score):
+    if made:
         return Presence.COMPUTED
     if not reported:
         return Presence.KEY if raw.source != AUTO and (key or not number) else Presence.COMPUTED

@@ -230,6 +230,7 @@ class Layers:
             annotations=annotations,
             report=self._files.report(job_id, run.revision, number),
             run=number,
+            direction=options_from(run.options).direction,
         )
         return _Place(self._derived.path(job_id, run_name(number, version)), version, source)
 

@@ -2,10 +2,10 @@
 
 The scores of a run (divergence) tell what each step from frame to frame costs a mask, see
 `jobs.decay`. A corrected frame becomes a key frame, from which passes run both ways as far as the
-neighbouring key frames. What their masks are expected to lose on the way, by what those of the
-passes that there are were expected to lose, is the share that stays wrong: the rest is repaired. So
-a correction is worth most where much is wrong and where masks hold long, and less near a place at
-which they are lost from any side.
+neighbouring key frames (where only forward passes are made: to the next one). What their masks are
+expected to lose on the way, by what those of the passes that there are were expected to lose, is
+the share that stays wrong: the rest is repaired. So a correction is worth most where much is wrong
+and where masks hold long, and less near a place at which they are lost from any side.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from jobs.decay import Gap, both_ways, one_way, usual_cost
 from jobs.layer_views import WorstView
+from jobs.options import Direction
 from jobs.views import NextFrameView
 
 Floats = NDArray[np.float64]
@@ -69,15 +70,21 @@ def joined(one: FrameDoubt, other: FrameDoubt) -> FrameDoubt:
     return replace(worst, objects=one.objects + other.objects, loss=one.loss + other.loss)
 
 
-def next_frame(run: int, frames: Sequence[FrameDoubt], keys: Sequence[int]) -> NextFrameView | None:
+def next_frame(
+    run: int,
+    frames: Sequence[FrameDoubt],
+    keys: Sequence[int],
+    direction: Direction = Direction.BOTH,
+) -> NextFrameView | None:
     """The frame to correct next; None where nothing was computed or nothing is expected to gain.
 
     `frames`: ascending, each of an object at least; `keys`: the key frames, ascending, none of
-    which is among `frames`. Ten thousand frames take some hundredths of a second.
+    which is among `frames`; `direction`: the passes that go out from them. Ten thousand frames take
+    some hundredths of a second.
     """
     if not frames or not keys:
         return None
-    gains = expected_repair(frames, keys)
+    gains = expected_repair(frames, keys, direction)
     best = int(np.argmax(gains))
     if gains[best] < _LEAST:
         return None
@@ -96,7 +103,10 @@ def next_frame(run: int, frames: Sequence[FrameDoubt], keys: Sequence[int]) -> N
 
 
 def worst_frames(
-    frames: Sequence[FrameDoubt], keys: Sequence[int], most: int
+    frames: Sequence[FrameDoubt],
+    keys: Sequence[int],
+    most: int,
+    direction: Direction = Direction.BOTH,
 ) -> tuple[WorstView, ...]:
     """The frames to correct one after the other, at most so many; the first is `next_frame`.
 
@@ -105,7 +115,7 @@ def worst_frames(
     """
     if not frames or not keys:
         return ()
-    loss, objects, gaps = _known(frames, keys)
+    loss, objects, gaps = _known(frames, keys, direction)
     gains = np.zeros(len(frames))
     for gap in gaps:
         gains[gap.places] = gap.gains(loss, objects)
@@ -137,19 +147,24 @@ def worst_frames(
     return tuple(found)
 
 
-def expected_repair(frames: Sequence[FrameDoubt], keys: Sequence[int]) -> Floats:
+def expected_repair(
+    frames: Sequence[FrameDoubt], keys: Sequence[int], direction: Direction = Direction.BOTH
+) -> Floats:
     """For each frame how much IoU its correction is expected to bring, summed over all masks.
 
-    `frames`, `keys`: as of `next_frame`. A correction brings its own frame's loss at least.
+    `frames`, `keys`, `direction`: as of `next_frame`. A correction brings its own frame's loss at
+    least.
     """
-    loss, objects, gaps = _known(frames, keys)
+    loss, objects, gaps = _known(frames, keys, direction)
     gains = np.zeros(len(frames))
     for gap in gaps:
         gains[gap.places] = gap.gains(loss, objects)
     return gains
 
 
-def _known(frames: Sequence[FrameDoubt], keys: Sequence[int]) -> tuple[Floats, Floats, list[Gap]]:
+def _known(
+    frames: Sequence[FrameDoubt], keys: Sequence[int], direction: Direction
+) -> tuple[Floats, Floats, list[Gap]]:
     """Loss and masks of each frame, (N,) both, and what is between the key frames."""
     before = np.array([bisect_left(keys, each.frame) for each in frames])
     loss = np.array([each.loss for each in frames])
@@ -159,9 +174,11 @@ def _known(frames: Sequence[FrameDoubt], keys: Sequence[int]) -> tuple[Floats, F
         places = np.flatnonzero(before == number)
         if number == 0:  # the pass runs backward
             places = places[::-1]
-        open_end = number in {0, len(keys)}
+        forward = direction is Direction.FORWARD and number > 0
+        open_end = forward or number in {0, len(keys)}
         scores = loss[places] / objects[places]
-        found.append((places, one_way(scores) if open_end else both_ways(scores), open_end))
-    usual = usual_cost([decay for _, decay, _ in found])
-    gaps = [Gap(places, decay.believed(usual), open_end) for places, decay, open_end in found]
+        decay = one_way(scores) if open_end else both_ways(scores)
+        found.append((places, decay, open_end, forward))
+    usual = usual_cost([decay for _, decay, _, _ in found])
+    gaps = [Gap(at, decay.believed(usual), *way) for at, decay, *way in found]
     return loss, objects, gaps

@@ -50,7 +50,8 @@ class RunInputs:
     `annotations`: the export whose masks count (zip or XML). `images`: the archive that holds the
     frames, often the same one. `previous`: our last result of this job. `engine`: a resolved name.
     `original`: the export as received, where `annotations` is its copy with further masks: made of
-    its shapes, or borrowed from the previous result.
+    its shapes, or borrowed from the previous result. `previous_report`: the REPORT.json of
+    `previous`, where it is at hand.
     """
 
     annotations: Path
@@ -61,6 +62,7 @@ class RunInputs:
     ignore_labels: frozenset[str]
     limits: Limits
     original: Path | None = None
+    previous_report: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

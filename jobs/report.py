@@ -12,6 +12,7 @@ from typing import IO, Any, Self, TypedDict
 from cvat_io.atomic import replacing
 from jobs.frames_text import format_frames
 from jobs.next_frame import FrameDoubt, joined, next_frame
+from jobs.options import Direction
 
 
 class SpanTime(TypedDict):
@@ -29,8 +30,9 @@ class Growth(TypedDict):
 
     `human_frames`: key frames. `labelled_frames`: frames of the result with a mask that is not
     ignored, key frames among them. `ratio`: labelled frames for each human frame. `expected_iou`:
-    the mean of 1 - divergence over computed frames and objects, also over those that were there and
-    have no mask, in [0, 1]; None where nothing was computed.
+    the mean of 1 - divergence over computed frames and objects, those of earlier runs that were
+    carried over too, also over those that were there and have no mask, in [0, 1]; None where there
+    are none.
     """
 
     human_frames: int
@@ -74,7 +76,8 @@ class Report(TypedDict):
     """What REPORT.json holds, besides `divergence`: [{frame, object, score, label, why}].
 
     An entry of it has `refined` (true) too where a segmenter had a say in the mask, `gone` (true)
-    where the object was there and has no mask, `left_out` (true) where its mask was not written.
+    where the object was there and has no mask, `left_out` (true) where its mask was not written,
+    `carried` (true) where this run left it as an earlier one had made it.
 
     `width`, `height`: of a frame, in pixels; 0 where the export does not say. `frames_tracked` of
     the job's `frames_total` frames were computed, all others are as they were.
@@ -129,14 +132,16 @@ class DivergenceLog:
         refined: bool = False,
         gone: bool = False,
         left_out: bool = False,
+        carried: bool = False,
     ) -> None:
         """Note the divergence of one object (global number) on one frame; frames ascend.
 
         `why`: what speaks most against its mask. `refined`: whether a segmenter had a say in it.
         `gone`: whether it has none. `left_out`: whether it was not written.
+        `carried`: whether an earlier run made it.
         """
         entry = {"frame": frame, "object": number, "score": score, "label": label, "why": why}
-        marks = {"refined": refined, "gone": gone, "left_out": left_out}
+        marks = {"refined": refined, "gone": gone, "left_out": left_out, "carried": carried}
         entry |= {mark: True for mark, holds in marks.items() if holds}
         self._file.write((b"\n" if self._empty else b",\n") + b"    " + _json(entry))
         self._empty = False
@@ -153,11 +158,12 @@ class DivergenceLog:
         else:
             self._frames.append(found)
 
-    def next_frame(self, keys: Sequence[int]) -> NextFrame | None:
+    def next_frame(self, keys: Sequence[int], direction: Direction) -> NextFrame | None:
         """The frame to correct next, of what was noted so far; `keys`: the key frames."""
         # On a key frame that is partial, what was added is in doubt too; it is a key frame.
         drawn = frozenset(keys)
-        found = next_frame(0, [each for each in self._frames if each.frame not in drawn], keys)
+        doubts = [each for each in self._frames if each.frame not in drawn]
+        found = next_frame(0, doubts, keys, direction)
         if found is None:
             return None
         return NextFrame(

@@ -34,7 +34,7 @@ from jobs.files import JobFiles, sync_folder
 from jobs.frames_text import format_frames
 from jobs.locks import locked
 from jobs.models import Job, Run
-from jobs.options import Mode, RunOptions
+from jobs.options import Direction, Mode, RunOptions
 from jobs.plan import Origin, RunPlan
 from jobs.report import DivergenceLog, Report
 from jobs.session_masks import IGNORED, Shown
@@ -366,7 +366,7 @@ def _report(state: State, composed: _Composed, log: DivergenceLog, seconds: floa
         growth=log.growth(len(composed.keys), composed.labelled),
         flagged_frames=log.flagged,
         notices=[],
-        next_frame=log.next_frame(composed.keys),
+        next_frame=log.next_frame(composed.keys, Direction.BOTH),
         left_out=[],
         cleaned={"specks": 0, "holes": 0},
         stages=dict.fromkeys(STAGES, 0.0),

@@ -23,10 +23,11 @@ def export_path(session: Session, files: JobFiles, job_id: str, number: int) -> 
 
 def inputs_of(session: Session, files: JobFiles, run: Run, limits: Limits) -> RunInputs:
     """What a run was planned on."""
-    previous = None
+    previous = report = None
     if run.previous_run is not None:
         before = _previous_run(session, run)
         previous = files.result(run.job_id, before.revision, before.number)
+        report = files.report(run.job_id, before.revision, before.number)
     return RunInputs(
         annotations=export_path(session, files, run.job_id, run.revision),
         images=export_path(session, files, run.job_id, run.images_revision),
@@ -35,6 +36,7 @@ def inputs_of(session: Session, files: JobFiles, run: Run, limits: Limits) -> Ru
         engine=run.engine,
         ignore_labels=frozenset(run.ignore_labels),
         limits=limits,
+        previous_report=report,
     )
 
 

@@ -70,7 +70,7 @@ def assemble(
             sequence = tuple(sorted(images.images))
         drawings = stack.enter_context(Drawings(inputs, plan, export, sequence, out.parent))
         log = stack.enter_context(DivergenceLog(out.parent))
-        builder = Builder(plan, meta, span_files, drawings, sequence, log, inputs.options)
+        builder = Builder(plan, meta, span_files, drawings, sequence, log, inputs)
         draft = stack.enter_context(temporary_name(out))
         lineage = Lineage.behind(export.others(), builder.objects.largest, meta.frames)
         note = {"key_frames": format_frames(plan.key_frames, meta.step), **lineage.note()}
@@ -129,7 +129,7 @@ def assemble(
             growth=log.growth(len(plan.key_frames), builder.labelled),
             flagged_frames=log.flagged,
             notices=list(notices),
-            next_frame=log.next_frame(plan.key_frames),
+            next_frame=log.next_frame(plan.key_frames, inputs.options.direction),
             left_out=log.left_out(meta.step),
             cleaned=Cleaned(specks=builder.cleaner.specks, holes=builder.cleaner.holes),
             stages={stage: round(times[stage], 3) for stage in STAGES},

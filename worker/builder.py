@@ -10,14 +10,14 @@ from pathlib import Path
 
 from cvat_io.masks import area, without
 from cvat_io.model import MaskShape, Meta
-from jobs.options import RunOptions
-from jobs.plan import RunPlan
+from jobs.plan import Origin, RunInputs, RunPlan
 from jobs.renewal import Renewal, within
 from jobs.report import DivergenceLog
 from jobs.sheet import AUTO
 from jobs.spans import SpanPlan
 from worker.carry import Drawings
 from worker.cleaning import Cleaner
+from worker.earlier_doubts import EarlierDoubts
 from worker.follow import follow
 from worker.objects import Objects, Seed, named_alike
 from worker.spanfile import ObjectMask, SpanFile
@@ -37,11 +37,12 @@ class Builder:
         drawings: Drawings,
         sequence: Sequence[int],
         log: DivergenceLog,
-        options: RunOptions,
+        inputs: RunInputs,
     ) -> None:
-        self._limit = options.stop_at_divergence
-        self.cleaner = Cleaner(options.min_speck, options.min_hole)
+        self._limit = inputs.options.stop_at_divergence
+        self.cleaner = Cleaner(inputs.options.min_speck, inputs.options.min_hole)
         self._plan = plan
+        self._keys = frozenset(plan.key_frames)
         self._meta = meta
         self._drawings = drawings
         self._log = log
@@ -63,12 +64,14 @@ class Builder:
             known=self._known,
             taken=drawings.lineage.objects,
         )
+        kept = plan.carried is Origin.PREVIOUS
+        self._earlier = EarlierDoubts(inputs.previous_report if kept else None)
         self.tracked = 0  # frames that were filled
         self.labelled = 0  # frames that have a mask that is not ignored
 
     def shapes(self) -> Iterator[tuple[MaskShape, int]]:
         """All masks, in ascending order of frames, and their objects (0: of an ignored label)."""
-        keys, ignored = set(self._plan.key_frames), self._drawings.ignored
+        keys, ignored = self._keys, self._drawings.ignored
         computed = self._computed()
         ahead = next(computed, None)
         for frame in self._meta.frames:
@@ -82,6 +85,7 @@ class Builder:
                 self.tracked += frame not in keys
             else:
                 filled = None
+            self._note_carried(frame, filled is not None)
             if frame in keys:
                 found += self._finished(filled or [], found)
             else:
@@ -196,6 +200,29 @@ class Builder:
                     for lost in record.gone if record is not None else ():
                         gone.append((groups[lost.number], lost.score))
                     yield Computed(frame, made, gone)
+
+    def _note_carried(self, frame: int, filled: bool) -> None:
+        """Note what an earlier run said of the masks that stay as it made them."""
+        doubts = self._earlier.of(frame)
+        renewals, kept = self._plan.renewals, None
+        if frame in self._keys or (renewals is None and filled):
+            return
+        if renewals is not None and frame in self._there:
+            renewal = within(renewals, frame)
+            kept = None if renewal is None else renewal.kept
+        for each in doubts:
+            if kept is None or each.number in kept:
+                self._log.add(
+                    frame,
+                    self.objects.now(each.number),
+                    each.label,
+                    each.score,
+                    each.why,
+                    refined=each.refined,
+                    gone=each.gone,
+                    left_out=each.left_out,
+                    carried=True,
+                )
 
     def _note_gone(self, computed: Computed) -> None:
         """Note the objects that were there and have no mask on a frame."""

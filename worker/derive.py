@@ -40,7 +40,12 @@ def derive(
         ignore_labels=inputs.ignore_labels,
         limits=inputs.limits,
     )
-    source = LayerSource(annotations=result, report=files.report(*place), run=lease.run_number)
+    source = LayerSource(
+        annotations=result,
+        report=files.report(*place),
+        run=lease.run_number,
+        direction=inputs.options.direction,
+    )
     derived = Derived(files.data_dir)
     try:
         derived.make(

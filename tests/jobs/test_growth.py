@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from jobs.growth import read_growth
+from jobs.options import Direction
 from jobs.report import DivergenceLog, Report
 
 
@@ -19,7 +20,8 @@ def write(path: Path, *scores: float, human: int = 2, labelled: int = 7) -> None
             engine="flow", device="cpu", width=64, height=48, frames_total=9, frames_tracked=5,
             objects=1, seconds=1.0, frames_per_second=5.0, learning_seconds=0.0,
             growth=log.growth(human, labelled), flagged_frames=log.flagged, notices=[],
-            next_frame=log.next_frame([0]), left_out=log.left_out(1), stages={}, spans=[],
+            next_frame=log.next_frame([0], Direction.BOTH), left_out=log.left_out(1),
+            stages={}, spans=[],
         )  # fmt: skip
         log.write_report(path, facts)
 

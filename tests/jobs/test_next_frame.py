@@ -15,6 +15,7 @@ from jobs.next_frame import (
     next_frame,
     worst_frames,
 )
+from jobs.options import Direction
 from tracker.signs import Sign
 
 
@@ -128,3 +129,26 @@ def test_of_the_frames_to_correct_each_counts_on_those_before_it() -> None:
 def test_where_nothing_more_would_gain_the_list_ends() -> None:
     assert worst_frames([], [0], 3) == ()
     assert [each.frame for each in worst_frames(doubts({1: 0.5, 2: 0.01}), [0], 9)] == [1]
+
+
+def test_forward_passes_repair_nothing_in_front_of_a_corrected_frame() -> None:
+    """Rising doubts: both ways the middle of what is bad, forward never more than lies behind."""
+    scores = {frame: 0.6 * frame / 100 for frame in range(1, 100)}
+    losses = np.array(list(scores.values()))
+    behind = np.cumsum(losses[::-1])[::-1]
+    gains = expected_repair(doubts(scores), [0], Direction.FORWARD)
+    assert (gains <= behind + 1e-9).all()
+    assert (gains >= losses - 1e-9).all()
+    both = expected_repair(doubts(scores), [0])
+    assert int(np.argmax(gains)) < int(np.argmax(both))
+
+
+def test_forward_passes_end_where_the_next_key_frame_stands() -> None:
+    """Good in front of the key frame and behind it, lost from the middle of the first gap on."""
+    scores = {frame: 0.9 if 20 <= frame < 40 else 0.02 for frame in range(1, 80) if frame != 40}
+    gains = expected_repair(doubts(scores), [0, 40], Direction.FORWARD)
+    frames = sorted(scores)
+    assert frames[int(np.argmax(gains))] in range(18, 24)  # at once, not in the middle
+    found = worst_frames(doubts(scores), [0, 40], 5, Direction.FORWARD)
+    assert 18 <= found[0].frame < 24
+    assert found[0].repairs > sum(each.repairs for each in found[1:])
