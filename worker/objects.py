@@ -81,6 +81,7 @@ class Objects:
             number = min(self._was[root] - given, default=0) or next(free)
             self._number[root] = number
             given.add(number)
+        self.largest = max((taken, *given))  # given now or before; 0 where there is no object
         self._now = {was: self._number[root] for root in members for was in self._was[root]}
         self._shown = {
             self._number[root]: Shown(
@@ -95,11 +96,6 @@ class Objects:
     def number(self, seed: Seed) -> int:
         """The global number of a seed's object."""
         return self._number[self._root(seed)]
-
-    @property
-    def largest(self) -> int:
-        """The largest number given, now or before; 0 where there is no object."""
-        return max((*self._shown, *self._now), default=0)
 
     def now(self, was: int) -> int:
         """The number of what the previous result numbered `was`."""

@@ -1,0 +1,87 @@
+"""Promise: over several rounds of corrections nothing that a person said, or we knew, is forgotten.
+
+Each round is a re-segmentation of what CVAT gives back of the result before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from cvat_io.model import MaskShape
+from cvat_io.result import read_note
+from jobs.options import Direction, Mode
+from tests.helpers.clips import Clip, shapes_of, tiny_clip, write_clip
+from tests.helpers.trips import exported, objects_by_frame, run
+
+CLIP = tiny_clip(10)
+FORWARD = {"direction": Direction.FORWARD}
+
+
+class Rounds:
+    """A job: its first export and its newest result."""
+
+    def __init__(
+        self, folder: Path, masks: Sequence[MaskShape], clip: Clip = CLIP, **options: Any
+    ) -> None:
+        self._folder, self._clip = folder, clip
+        self.images = write_clip(folder / "first.zip", clip, (), masks=masks)
+        self.result = folder / "0.zip"
+        run(self.images, self.result, **options)
+        self._made = 1
+
+    def exported(self) -> dict[int, list[MaskShape]]:
+        """What CVAT gives back of the newest result."""
+        return exported(self.result)
+
+    def correct(self, now: dict[int, list[MaskShape]], **options: Any) -> Path:
+        """The result of the next round, in which these masks are exported without images."""
+        masks = [*chain(*now.values())]
+        export = self._folder / "now.zip"
+        write_clip(export, self._clip, (), masks=masks, with_images=False)
+        out = self._folder / f"{self._made}.zip"
+        run(export, out, previous=self.result, images=self.images, mode=Mode.RESEGMENT, **options)
+        self.result, self._made = out, self._made + 1
+        return out
+
+
+def drawn(*frames: int, clip: Clip = CLIP) -> list[MaskShape]:
+    """The exact masks of some frames."""
+    return [shape for frame in frames for shape in shapes_of(clip, frame, frame)]
+
+
+def without(shapes: Sequence[MaskShape], label: str) -> list[MaskShape]:
+    return [shape for shape in shapes if shape.label != label]
+
+
+def test_the_number_of_an_object_that_a_person_deleted_is_never_given_out_again(
+    tmp_path: Path,
+) -> None:
+    """Promise: none is given out twice, also not rounds later."""
+    job = Rounds(tmp_path, drawn(0, 6))
+    now = job.exported()
+    for frame in (0, 6):
+        now[frame] = without(now[frame], "thing")
+    job.correct(now)
+    assert read_note(job.result)["objects"] == [0, 2]
+    now = job.exported()
+    new = shapes_of(CLIP, 9, 9)[0]
+    now[9].append(replace(new, mask=replace(new.mask, top=30)))
+    job.correct(now)
+    assert sorted(objects_by_frame(job.result)[9]) == [1, 3]
+
+
+def test_masks_that_stay_keep_their_object_where_all_its_key_frames_lost_it(
+    tmp_path: Path,
+) -> None:
+    """Promise: what is carried over is still known to be what it was."""
+    job = Rounds(tmp_path, drawn(3, 6))
+    now = job.exported()
+    for frame in (3, 6):
+        now[frame] = without(now[frame], "thing")
+    job.correct(now, **FORWARD)
+    after = objects_by_frame(job.result)
+    assert [(n, s.label) for n, s in sorted(after[1].items())] == [(1, "object"), (2, "thing")]
