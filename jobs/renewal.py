@@ -1,10 +1,11 @@
 """Exactly the least work: where masks are made anew, and whose masks stay to the byte.
 
-A gap between two key frames is touched where a mask differs on one of its sides (where only forward
-passes are made: on the first one). In it an object
+A gap between two key frames is touched where a mask differs on one of its sides. In it an object
 keeps its masks when both sides show that it is as it was: it is on one of them, on none of them its
-mask differs, and nothing new there may be it. Where it is not known what differs (frames that a
-person names, key frames that were given up, a previous result without a lineage) none stays.
+mask differs, and nothing new there may be it. Where only forward passes are made the first side
+alone counts: whatever it says nothing about, such as what an earlier backward pass made, stays.
+Where it is not known what differs (frames that a person names, key frames that were given up, a
+previous result without a lineage) none stays.
 """
 
 from __future__ import annotations
@@ -56,21 +57,23 @@ def renew(gap: Gap, changes: Changes) -> tuple[Renewal, bool]:
         or (low < len(unknown) and unknown[low] <= last)
     ):
         return Renewal(first, last, frozenset()), True
-    shown = [_shown(side, changes) for side in gap.anchors]
-    kept = {number for objects in shown for number in objects}
+    shown = [_shown(side, changes) for side in gap.begins]
+    there = {number: label for objects in shown for number, label in objects.items()}
+    if gap.begins != gap.anchors:
+        there |= _within(gap, changes)
+    kept = set(there)
     needed = False
-    for side, here in zip(gap.anchors, shown, strict=True):
+    for side, here in zip(gap.begins, shown, strict=True):
         compared = changes.compared.get(side)
-        if compared is None or side not in gap.begins:
+        if compared is None:
             continue
         kept -= compared.touched
         needed = needed or bool(compared.new_labels)
-        # What is new here may be an object of the other side that was lost on the way.
-        for objects in shown:
-            kept -= {
-                number for number, label in objects.items()
-                if label in compared.new_labels and number not in here
-            }  # fmt: skip
+        # What is new here may be an object that is not, since it was lost on the way.
+        kept -= {
+            number for number, label in there.items()
+            if label in compared.new_labels and number not in here
+        }  # fmt: skip
     needed = needed or any(objects.keys() - kept for objects in shown)
     return Renewal(first, last, frozenset(kept)), needed
 
@@ -79,6 +82,17 @@ def within(renewals: Sequence[Renewal], frame: int) -> Renewal | None:
     """The renewal of a frame; `renewals` are ascending and never overlap."""
     at = bisect_right(renewals, frame, key=lambda each: each.start) - 1
     return renewals[at] if at >= 0 and frame <= renewals[at].stop else None
+
+
+def _within(gap: Gap, changes: Changes) -> Mapping[int, str]:
+    """The objects of the previous result that have masks in a gap, and their labels."""
+    first, last = gap.frames[0], gap.frames[-1]
+    found = {}
+    for number, seen in changes.seen.items():
+        at = bisect_left(seen.frames, first)
+        if at < len(seen.frames) and seen.frames[at] <= last:
+            found[number] = seen.label
+    return found
 
 
 def _shown(side: int, changes: Changes) -> Mapping[int, str]:

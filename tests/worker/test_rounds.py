@@ -14,7 +14,7 @@ from typing import Any
 from cvat_io.model import MaskShape
 from cvat_io.result import read_note
 from jobs.options import Direction, Mode
-from tests.helpers.clips import Clip, shapes_of, tiny_clip, write_clip
+from tests.helpers.clips import Clip, contents, masks_by_frame, shapes_of, tiny_clip, write_clip
 from tests.helpers.trips import exported, objects_by_frame, run
 
 CLIP = tiny_clip(10)
@@ -57,6 +57,20 @@ def without(shapes: Sequence[MaskShape], label: str) -> list[MaskShape]:
     return [shape for shape in shapes if shape.label != label]
 
 
+def moved(shapes: Sequence[MaskShape], label: str) -> list[MaskShape]:
+    """Corrected by a pixel."""
+    return [
+        replace(s, mask=replace(s.mask, top=s.mask.top + 1)) if s.label == label else s
+        for s in shapes
+    ]
+
+
+def frames_of(result: Path, label: str) -> list[int]:
+    """Where a result has masks of a label."""
+    masks = masks_by_frame(result)
+    return [frame for frame in sorted(masks) if any(s.label == label for s in masks[frame])]
+
+
 def test_the_number_of_an_object_that_a_person_deleted_is_never_given_out_again(
     tmp_path: Path,
 ) -> None:
@@ -85,3 +99,23 @@ def test_masks_that_stay_keep_their_object_where_all_its_key_frames_lost_it(
     job.correct(now, **FORWARD)
     after = objects_by_frame(job.result)
     assert [(n, s.label) for n, s in sorted(after[1].items())] == [(1, "object"), (2, "thing")]
+
+
+def test_forward_corrections_leave_what_lies_before_them_whatever_else_is_corrected(
+    tmp_path: Path,
+) -> None:
+    """Promise: the frames before a correction stay as they are, in this round and later ones."""
+    # On 1 to 9 the thing was found by a backward pass: the key frame before never had it.
+    job = Rounds(tmp_path, [*without(drawn(0), "thing"), *drawn(9)])
+    now = job.exported()
+    before = {frame: [s for s in now[frame] if s.label == "thing"] for frame in range(1, 9)}
+    now[9] = without(now[9], "thing")
+    now[0] = moved(now[0], "object")
+    job.correct(now, **FORWARD)
+    assert frames_of(job.result, "thing") == [*range(1, 9)]
+    now = job.exported()
+    now[0] = moved(now[0], "object")
+    job.correct(now, **FORWARD)
+    after = job.exported()
+    for frame, shapes in before.items():
+        assert contents([s for s in after[frame] if s.label == "thing"]) == contents(shapes)
