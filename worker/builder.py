@@ -112,19 +112,16 @@ class Builder:
         `human`: what a human drew there, of ignored labels.
         """
         renewals = self._plan.renewals
+        there = self._drawings.carried(frame)
         if renewals is None:  # all or nothing
             if filled is not None:
-                return self._finished(filled, human)
-            return self._carried(self._drawings.carried(frame), None)
+                return self._finished(self._placed(filled, there), human)
+            return self._carried(there, None)
         renewal = within(renewals, frame) if frame in self._there else None
-        there = self._drawings.carried(frame)
         if renewal is None:
             return self._carried(there, None)
         stay = self._carried(there, renewal.kept)
         taken = [shape.mask for shape, _ in stay]
-        by_hand = {
-            self.objects.now(was): placed for was, placed in self._drawings.by_hand(there).items()
-        }
         made = []
         for each in filled or []:
             if self._stay(each.seeds, renewal):
@@ -133,12 +130,22 @@ class Builder:
             mask = without(each.shape.mask, taken)
             if mask is None or 2 * area(mask) < area(each.shape.mask):
                 continue
-            shape = replace(each.shape, mask=mask)
+            made.append(replace(each, shape=replace(each.shape, mask=mask)))
+        return [*stay, *self._finished(self._placed(made, there), [*human, *stay])]
+
+    def _placed(self, made: Sequence[Made], before: Sequence[tuple[MaskShape, int]]) -> list[Made]:
+        """Masks that were made, occluded and as high as a human left those that were there."""
+        by_hand = {
+            self.objects.now(was): placed for was, placed in self._drawings.by_hand(before).items()
+        }
+        found = []
+        for each in made:
             if each.number in by_hand:
                 occluded, z_order = by_hand[each.number]
-                shape = replace(shape, occluded=occluded, z_order=z_order)
-            made.append(replace(each, shape=shape))
-        return [*stay, *self._finished(made, [*human, *stay])]
+                shape = replace(each.shape, occluded=occluded, z_order=z_order)
+                each = replace(each, shape=shape)
+            found.append(each)
+        return found
 
     def _carried(
         self, there: Sequence[tuple[MaskShape, int]], kept: Collection[int] | None

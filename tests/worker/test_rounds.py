@@ -11,9 +11,11 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from cvat_io.model import MaskShape
 from cvat_io.result import read_note
-from jobs.options import Direction, Mode
+from jobs.options import Direction, KeyFrames, Mode
 from tests.helpers.clips import Clip, contents, masks_by_frame, shapes_of, tiny_clip, write_clip
 from tests.helpers.trips import exported, objects_by_frame, run
 
@@ -63,6 +65,10 @@ def moved(shapes: Sequence[MaskShape], label: str) -> list[MaskShape]:
         replace(s, mask=replace(s.mask, top=s.mask.top + 1)) if s.label == label else s
         for s in shapes
     ]
+
+
+def placed(shapes: Sequence[MaskShape]) -> list[tuple[str, bool, int]]:
+    return sorted((shape.label, shape.occluded, shape.z_order) for shape in shapes)
 
 
 def frames_of(result: Path, label: str) -> list[int]:
@@ -119,3 +125,18 @@ def test_forward_corrections_leave_what_lies_before_them_whatever_else_is_correc
     after = job.exported()
     for frame, shapes in before.items():
         assert contents([s for s in after[frame] if s.label == "thing"]) == contents(shapes)
+
+
+@pytest.mark.parametrize("keyframes", KeyFrames)
+def test_what_a_human_placed_stays_where_masks_are_made_anew(
+    tmp_path: Path, keyframes: KeyFrames
+) -> None:
+    """Promise: edits of occluded and z-order survive, whatever key frames mean."""
+    job = Rounds(tmp_path, drawn(0))
+    now = job.exported()
+    now[4] = [replace(shape, occluded=True, z_order=7) for shape in now[4]]
+    now[8] = moved(now[8], "object")
+    job.correct(now, keyframes=keyframes)
+    after = masks_by_frame(job.result)
+    assert placed(after[4]) == [("object", True, 7), ("thing", True, 7)]
+    assert placed(after[5]) == [("object", False, 0), ("thing", False, 0)]
