@@ -68,6 +68,10 @@ class Lineage:
         known = 1 <= number <= self.objects and self.frames[index] == shape.frame
         return number if known else 0
 
+    def behind_first(self, number: int, frame: int) -> int:
+        """How far the id of an object's mask on a frame lies behind the least one."""
+        return number * len(self.frames) + self.frames.index(frame)
+
     def numbered(self, shapes: Iterable[tuple[MaskShape, int]]) -> Iterator[MaskShape]:
         """Give masks, with their objects (0: none), the ids of their tracks.
 
@@ -82,6 +86,5 @@ class Lineage:
                 track, spare = spare, spare + 1
             else:
                 seen.add(number)
-                index = self.frames.index(frame)
-                track = self.first + number * len(self.frames) + index
+                track = self.first + self.behind_first(number, frame)
             yield replace(shape, track=str(track))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from hashlib import file_digest
@@ -24,7 +24,7 @@ from sqlalchemy.orm import Session
 from config import Limits
 from cvat_io.atomic import temporary_name
 from cvat_io.lineage import Lineage
-from cvat_io.model import Label, MaskShape
+from cvat_io.model import MaskShape
 from cvat_io.reader import Export, open_export
 from cvat_io.result import write_annotations, write_result
 from cvat_io.verify import verify_result
@@ -35,6 +35,7 @@ from jobs.frames_text import format_frames
 from jobs.locks import locked
 from jobs.models import Job, Run
 from jobs.options import Direction, Mode, RunOptions
+from jobs.ours import Origins, drawn_note
 from jobs.plan import Origin, RunPlan
 from jobs.report import DivergenceLog, Report
 from jobs.session_masks import IGNORED, Shown
@@ -135,7 +136,7 @@ def write(state: State, files: JobFiles, number: int, accepted: Accepted) -> Wri
         files.tmp.mkdir(parents=True, exist_ok=True)  # the system's own may be memory
         log = stack.enter_context(DivergenceLog(files.tmp))
         export = stack.enter_context(open_export(accepted.archive, accepted.limits))
-        composed = _Composed(state, accepted.until, export.meta.labels)
+        composed = _Composed(state, accepted.until, export)
         if not composed.any_mask():
             raise ConflictError(
                 "There is no mask up to that frame: draw one, or compute some frames, and accept "
@@ -150,7 +151,11 @@ def write(state: State, files: JobFiles, number: int, accepted: Accepted) -> Wri
         largest = state.row.next_object - 1  # also of objects that were merged meanwhile
         lineage = Lineage.behind(export.others(), largest, export.meta.frames)
         keys = composed.keys
-        note = {"key_frames": format_frames(keys, export.meta.step), **lineage.note()}
+        note = {
+            "key_frames": format_frames(keys, export.meta.step),
+            **lineage.note(),
+            **drawn_note(lineage, composed.drawn),
+        }
         write_result(draft, export, lineage.numbered(composed.all(log)), note, keep_ids=True)
         # Nothing more is read of the session: PostgreSQL ends transactions that rest, and what
         # follows takes long. What was read stays as it was.
@@ -254,7 +259,7 @@ def _show(session: Session, job: Job, written: Written) -> None:
 class _Composed:
     """The masks of a result, from a session up to a frame (None: the last one)."""
 
-    def __init__(self, state: State, until: int | None, labels: Iterable[Label]) -> None:
+    def __init__(self, state: State, until: int | None, base: Export) -> None:
         self._state = state
         self._until = state.head.numbers[-1] if until is None else until
         self._renamed = {n: each["name"] for n, each in state.objects.items() if "renamed" in each}
@@ -265,7 +270,7 @@ class _Composed:
                 for each in label.attributes
                 if each.name.lower() in NAMES and each.input_type == "text"
             ]
-            for label in labels
+            for label in base.meta.labels
             if label.parent is None
         }
         self.ignored = state.head.ignored
@@ -273,12 +278,23 @@ class _Composed:
         self.untouched: list[int] = []  # those of them that are as in the base
         self.computed: list[int] = []
         self.labelled = 0  # frames that have a mask that is not ignored
+        # Frame and object of key frames' masks that are a person's though their source is "auto".
+        self.drawn: list[tuple[int, int]] = []
+        origins = Origins.of(base)
         for found in state.frames(self._frames()):
             followed = [shown.number for shown in found.masks if shown.number != IGNORED]
             if found.key:
                 self.keys.append(found.frame)
                 if not found.version and self._renamed.keys().isdisjoint(followed):
                     self.untouched.append(found.frame)
+                if not found.version:
+                    self.drawn += [
+                        (found.frame, shown.number)
+                        for shown in found.masks
+                        if shown.number != IGNORED
+                        and shown.shape.source == AUTO
+                        and origins.kept(found.frame, shown.number)
+                    ]
             elif followed and found.frame <= self._until:
                 self.computed.append(found.frame)
             else:

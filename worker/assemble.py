@@ -19,6 +19,7 @@ from cvat_io.verify_carried import verify_carried
 from jobs.files import sync_folder
 from jobs.frames_text import format_frames
 from jobs.options import KeyFrames
+from jobs.ours import drawn_note
 from jobs.plan import Origin, RunInputs, RunPlan
 from jobs.renewal import within
 from jobs.report import Cleaned, DivergenceLog, Report, SpanTime
@@ -73,7 +74,11 @@ def assemble(
         builder = Builder(plan, meta, span_files, drawings, sequence, log, inputs)
         draft = stack.enter_context(temporary_name(out))
         lineage = Lineage.behind(export.others(), builder.objects.largest, meta.frames)
-        note = {"key_frames": format_frames(plan.key_frames, meta.step), **lineage.note()}
+        note = {
+            "key_frames": format_frames(plan.key_frames, meta.step),
+            **lineage.note(),
+            **drawn_note(lineage, builder.drawn()),
+        }
         write_result(draft, export, lineage.numbered(builder.shapes()), note, keep_ids=True)
         previous = _previous(inputs, plan, stack)
         verify_result(

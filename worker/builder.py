@@ -93,6 +93,13 @@ class Builder:
             self.labelled += any(shape.label not in ignored for shape, _ in found)
             yield from found
 
+    def drawn(self) -> Iterator[tuple[int, int]]:
+        """Key frame and object of each mask that is a human's though its source is "auto"."""
+        for frame, shapes in self._drawings.seeds(self._plan.key_frames).items():
+            for k, shape in enumerate(shapes):
+                if shape.source == AUTO:
+                    yield frame, self.objects.number((frame, k))
+
     def _human(self, frame: int) -> list[tuple[MaskShape, int]]:
         """What a human drew on a frame, and of which objects."""
         ignored, k, found = self._drawings.ignored, 0, []

@@ -13,6 +13,7 @@ from cvat_io.lineage import Lineage
 from cvat_io.model import MaskShape
 from cvat_io.reader import Export, open_export
 from jobs.compare import unchanged
+from jobs.ours import Origins
 from jobs.plan import Origin, RunInputs, RunPlan
 from jobs.sheet import AUTO, mask_digest
 from worker.objects import Shown
@@ -46,7 +47,7 @@ class Drawings:
         self._seeds = plan.seeds
         self.ignored = inputs.ignore_labels
         self.defaults = Defaults(drawn.meta.labels)
-        self.lineage = Lineage(0, 0, drawn.meta.frames)  # of the carried masks
+        self._origins = Origins(Lineage(0, 0, drawn.meta.frames))  # of the carried masks
         self._placed: dict[int, dict[bytes, list[Placed]]] = {}
         self._stack = ExitStack()
         with ExitStack() as stack:
@@ -59,7 +60,7 @@ class Drawings:
                 self._carried = stack.enter_context(Shelf(folder))
                 assert inputs.previous is not None
                 with open_export(inputs.previous, inputs.limits) as previous:
-                    self.lineage = Lineage.of(previous)
+                    self._origins = Origins.of(previous)
                     # What was a human's and is in the export no more was taken back. Masks on key
                     # frames are laid aside to know the export's again.
                     self._carried.fill(
@@ -75,6 +76,11 @@ class Drawings:
                     )
             self._shown = self._was_shown() if self.lineage.objects else {}
             self._stack = stack.pop_all()
+
+    @property
+    def lineage(self) -> Lineage:
+        """What is known of the objects of carried masks."""
+        return self._origins.lineage
 
     def human(self, frame: int) -> list[MaskShape]:
         """What a human drew on a frame: on a key frame all, on others only ignored labels."""
@@ -125,7 +131,7 @@ class Drawings:
         for frame in sorted(self._keys):
             for shape in self._carried.bare(frame):
                 number = self.lineage.object_of(shape)
-                if number and shape.source != AUTO:
+                if number and not self._origins.made(shape):
                     found.setdefault(number, []).append(shape)
         return {
             number: Shown(tuple(shape.frame for shape in shapes), tuple(shapes))

@@ -12,13 +12,16 @@ from typing import Any
 
 import pytest
 
-from config import Settings
+from config import Limits, Settings
+from cvat_io.model import MaskShape
+from cvat_io.reader import open_export
 from errors import ConflictError, NotFoundError
 from jobs import session_accept
 from jobs.options import Mode, RunOptions
+from jobs.ours import Origins
 from jobs.service import Jobs
 from jobs.views import JobState
-from tests.helpers.clips import masks_by_frame, tiny_clip, write_clip
+from tests.helpers.clips import masks_by_frame, shapes_of, tiny_clip, write_clip
 from tests.helpers.trips import exported, key_frames, run
 from tests.jobs.test_sessions import sent, square
 from tests.worker.loops import a_loop, running, wait_for
@@ -214,3 +217,22 @@ def test_emptied_frames_alone_are_nothing_to_accept(jobs: Jobs) -> None:
         jobs.sessions.edit("264", frame, gone)
     with pytest.raises(ConflictError, match="no mask up to that frame"):
         jobs.sessions.accept("264", None)
+
+
+def test_key_frames_that_a_model_of_cvat_drew_are_known_to_be_a_persons(
+    jobs: Jobs, tmp_path: Path
+) -> None:
+    """Promise: whatever wrote "auto" on a key frame, a result tells a person's masks from ours."""
+    clip = tiny_clip(12)
+    drawn = [replace(shape, source="auto") for shape in shapes_of(clip, 0, 0)]
+    with write_clip(tmp_path / "265.zip", clip, (), masks=drawn).open("rb") as stream:
+        jobs.receive("265.zip", stream)
+    jobs.sessions.view("265")
+    for _ in range(2):  # the second session begins from the result of the first
+        result = jobs.result("265", jobs.sessions.accept("265", None).run)
+        with open_export(result, Limits()) as archive:
+            origins = Origins.of(archive)
+            masks = [shape for shape in archive.tracks() if isinstance(shape, MaskShape)]
+        assert [shape.source for shape in masks] == ["auto", "auto"]
+        assert not any(map(origins.made, masks))
+        jobs.sessions.reset("265")

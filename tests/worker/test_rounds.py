@@ -140,3 +140,18 @@ def test_what_a_human_placed_stays_where_masks_are_made_anew(
     after = masks_by_frame(job.result)
     assert placed(after[4]) == [("object", True, 7), ("thing", True, 7)]
     assert placed(after[5]) == [("object", False, 0), ("thing", False, 0)]
+
+
+def test_key_frames_that_a_model_of_cvat_drew_are_a_humans(tmp_path: Path) -> None:
+    """Promise: so it is too where the key frames' masks have the source that ours have."""
+    job = Rounds(tmp_path, [replace(shape, source="auto") for shape in drawn(0, 9)])
+    for frame in (7, 6):  # twice, since what the first round knew must not be lost in the second
+        now = job.exported()
+        now[0] = [replace(shape, source="auto") for shape in now[0]]  # never left the server
+        now[4] = [replace(shape, occluded=True, z_order=frame) for shape in now[4]]
+        now[frame] = moved(moved(now[frame], "object"), "thing")
+        job.correct(now)
+        after = masks_by_frame(job.result)
+        assert [s.source for s in after[0]] == ["auto", "auto"]
+        assert placed(after[4]) == [("object", True, frame), ("thing", True, frame)]
+        assert placed(after[5]) == [("object", False, 0), ("thing", False, 0)]
