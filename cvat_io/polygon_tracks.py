@@ -12,7 +12,7 @@ import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 from xml.sax.saxutils import quoteattr
@@ -22,7 +22,8 @@ from cvat_io.forms import MOST_TOLERANCE
 from cvat_io.frames import masks_by_frame
 from cvat_io.lineage import Lineage
 from cvat_io.model import MaskShape, Meta, OtherTrack
-from cvat_io.outlines import Points, pieces_of, polygon_of
+from cvat_io.nesting import z_orders
+from cvat_io.outlines import Piece, Points, pieces_of, polygon_of
 from cvat_io.reader import ANNOTATIONS, Export
 from cvat_io.result import track_number
 from cvat_io.tracktext import FOOT, HEAD, text_of
@@ -43,7 +44,8 @@ class PolygonsWritten:
     `objects`: followed ones, with all their masks under one identity. `loose`: masks of no object
     that was followed, each in a track of its own. `tracks`, `polygons`: of both together.
     `pieces`: polygons beside the largest one of their mask. `holes`: lost ones. `mask_only`: labels
-    with polygons whose type in the job is "mask".
+    with polygons whose type in the job is "mask". `raised`: polygons with another z-order than
+    their mask's, for the sake of what lies in holes.
     """
 
     objects: int
@@ -53,6 +55,7 @@ class PolygonsWritten:
     pieces: int
     holes: int
     mask_only: tuple[str, ...]
+    raised: int
 
 
 def write_polygons(out: Path, result: Export, tolerance: float) -> PolygonsWritten:
@@ -60,10 +63,11 @@ def write_polygons(out: Path, result: Export, tolerance: float) -> PolygonsWritt
 
     `tolerance`: the largest distance, in pixels, of a polygon from its mask's border, up to
     `MOST_TOLERANCE`; 0: to the pixel, but for holes. Every polygon is a key shape; a track closes
-    on the frame behind each of its stretches. Archives that do not tell which masks are one object
-    give a track for each mask. The file appears whole or not at all; the same result gives the same
-    bytes. Raises InputError for a tolerance that cannot be, for a result without masks and where
-    `out` cannot be written.
+    on the frame behind each of its stretches; what lies in a hole of another mask gets a z-order by
+    which it is seen. Archives that do not tell which masks are one object give a track for each
+    mask. The file appears whole or not at all; the same result gives the same bytes. Raises
+    InputError for a tolerance that cannot be, for a result without masks and where `out` cannot be
+    written.
     """
     if not 0 <= tolerance <= MOST_TOLERANCE:
         raise InputError(
@@ -90,6 +94,7 @@ def write_polygons(out: Path, result: Export, tolerance: float) -> PolygonsWritt
         pieces=book.pieces,
         holes=book.holes,
         mask_only=tuple(sorted({key[1] for key in book.tracks if types[key[1]] == "mask"})),
+        raised=book.raised,
     )
 
 
@@ -107,6 +112,11 @@ def describe_polygons(written: PolygonsWritten) -> Iterator[str]:
         )
     if written.holes:
         yield f"Lost, since a polygon has none: {_count(written.holes, 'hole')} of masks."
+    if written.raised:
+        yield (
+            f"{_count(written.raised, 'polygon')} got a higher z_order than the mask had, so that "
+            "what lies in a hole of another mask is seen."
+        )
     if written.mask_only:
         labels = ", ".join(f'"{name}"' for name in written.mask_only[:5])
         yield (
@@ -129,19 +139,23 @@ class _Book:
 
     def __init__(self, spool: IO[bytes], result: Export, tolerance: float) -> None:
         self.tracks: dict[_Key, _Track] = {}
-        self.pieces = self.holes = self.loose = 0
+        self.pieces = self.holes = self.loose = self.raised = 0
         self._spool = spool
         self._groups: dict[int, int] = {}  # by object, a human's own
         self._used = 0
         lineage = Lineage.of(result)
         self.objects = lineage.objects
         for _, shapes in masks_by_frame(result):
-            for shape in shapes:
+            owned = [(shape, pieces_of(shape.mask)) for shape in shapes]
+            orders = iter(z_orders([(shape, piece) for shape, own in owned for piece in own]))
+            for shape, own in owned:
                 number = lineage.object_of(shape)
                 if not number:
                     self.loose += 1
                     number = self.objects + self.loose
-                self._add(number, shape, tolerance)
+                self._group(number, shape)
+                for rank, piece in enumerate(own):
+                    self._add((number, shape.label, rank), shape, piece, next(orders), tolerance)
 
     def in_order(self) -> list[tuple[_Key, _Track]]:
         """All tracks, those of one object one after the other."""
@@ -166,19 +180,24 @@ class _Book:
         self._spool.seek(place[0])
         return self._spool.read(place[1]).decode()
 
-    def _add(self, number: int, shape: MaskShape, tolerance: float) -> None:
+    def _group(self, number: int, shape: MaskShape) -> None:
         if shape.group_id:
             self._groups.setdefault(number, shape.group_id)
             self._used = max(self._used, shape.group_id)
-        for rank, piece in enumerate(pieces_of(shape.mask)):
-            self.holes += piece.holes
-            self.pieces += rank > 0
-            track = self.tracks.setdefault((number, shape.label, rank), _Track())
-            text = _tail(polygon_of(piece.outline, tolerance), shape).encode()
-            track.frames.append(shape.frame)
-            track.places.append((self._spool.tell(), len(text)))
-            track.sources.add(shape.source)
-            self._spool.write(text)
+
+    def _add(
+        self, key: _Key, shape: MaskShape, piece: Piece, z_order: int, tolerance: float
+    ) -> None:
+        self.holes += piece.holes
+        self.pieces += key[2] > 0
+        self.raised += z_order != shape.z_order
+        track = self.tracks.setdefault(key, _Track())
+        drawn = replace(shape, z_order=z_order)
+        text = _tail(polygon_of(piece.outline, tolerance), drawn).encode()
+        track.frames.append(shape.frame)
+        track.places.append((self._spool.tell(), len(text)))
+        track.sources.add(shape.source)
+        self._spool.write(text)
 
 
 def _tail(polygon: Points, shape: MaskShape) -> str:

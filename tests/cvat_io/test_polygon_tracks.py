@@ -126,7 +126,7 @@ def test_each_object_is_one_track_that_pauses_and_ends_with_it(tmp_path: Path) -
                 assert np.array_equal(pixels_of(polygon), drawn[int(polygon.get("frame"))])
     assert [polygon.get("z_order") for polygon in found[1]] == [str(f) for f in two]
     assert written == PolygonsWritten(
-        objects=2, loose=0, tracks=2, polygons=12, pieces=0, holes=0, mask_only=("sky",)
+        objects=2, loose=0, tracks=2, polygons=12, pieces=0, holes=0, mask_only=("sky",), raised=0
     )
 
 
@@ -163,6 +163,67 @@ def test_further_pieces_are_tracks_of_the_objects_group_and_holes_are_counted(
     assert "3 objects: 6 polygons in 5 tracks." in said
     assert "2 further polygons" in said
     assert "Lost, since a polygon has none: 1 hole of masks." in said
+
+
+def block(left: int, top: int, right: int, bottom: int) -> NDArray[np.bool_]:
+    pixels = np.zeros((HEIGHT, WIDTH), bool)
+    pixels[top:bottom, left:right] = True
+    return pixels
+
+
+def seen(found: list[etree._Element]) -> NDArray[np.int64]:
+    """Which track is on top where, on frame 0; of equal z-order the last one of the file."""
+    canvas = np.full((HEIGHT, WIDTH), -1)
+    for number in sorted(range(len(found)), key=lambda k: int(found[k][0].get("z_order"))):
+        canvas[pixels_of(found[number][0])] = number
+    return canvas
+
+
+def orders(found: list[etree._Element]) -> list[int]:
+    return [int(each[0].get("z_order")) for each in found]
+
+
+def test_what_lies_in_a_hole_is_seen_however_deep_and_wherever_in_the_file(
+    tmp_path: Path,
+) -> None:
+    disc, middle, outer = block(16, 12, 20, 16), block(10, 8, 26, 20), block(2, 2, 36, 28)
+    shown = [disc, middle & ~disc, outer & ~middle]
+    written, found = polygons(tmp_path, [(shape(0, px), n) for n, px in enumerate(shown, 1)])
+    assert orders(found) == [2, 1, 0]
+    canvas = seen(found)
+    for number, pixels in enumerate(shown):
+        assert np.array_equal(canvas == number, pixels)
+    assert written.raised == 2
+    assert "2 polygons got a higher z_order than the mask had" in " ".join(
+        describe_polygons(written)
+    )
+
+
+def test_z_orders_that_a_person_set_keep_their_order_and_stay_where_they_do_no_harm(
+    tmp_path: Path,
+) -> None:
+    inner, beside, over = block(12, 12, 16, 16), block(36, 2, 40, 6), block(14, 14, 30, 18)
+    ring = block(8, 8, 24, 22) & ~block(11, 11, 18, 18)
+
+    def set_by_hand(*z: int) -> list[int]:
+        drawn = zip((inner, ring, beside, over), z, strict=True)
+        _, found = polygons(
+            tmp_path, [(shape(0, px, z_order=k), n) for n, (px, k) in enumerate(drawn, 1)]
+        )
+        return orders(found)
+
+    assert set_by_hand(3, -1, 0, 5) == [3, -1, 0, 5]
+    assert set_by_hand(0, 0, 0, 5) == [1, 0, 0, 5]
+    assert set_by_hand(0, 0, 0, 1) == [1, 0, 0, 2]  # what lay over all of it still does
+    assert set_by_hand(0, 3, 0, 4) == [4, 3, 0, 5]  # else it would not be seen
+    top = 2**31 - 1
+    assert set_by_hand(top, top, 0, top) == [top, top, 0, top]  # CVAT takes no higher one
+
+
+def test_a_piece_in_a_hole_of_its_own_mask_keeps_its_z_order(tmp_path: Path) -> None:
+    target = block(4, 4, 20, 20) & ~block(8, 8, 16, 16) | block(10, 10, 14, 14)
+    written, found = polygons(tmp_path, [(shape(0, target), 1)])
+    assert (orders(found), written.raised, written.holes) == ([0, 0], 0, 1)
 
 
 def test_masks_of_no_object_are_tracks_of_their_own(tmp_path: Path) -> None:
