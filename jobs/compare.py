@@ -245,10 +245,10 @@ class _Comparison:
         self.touched.add(number)
         self._tell(ChangeKind.ADDED, shape.label)
         for j in self.open_before:
-            old, other = self.before[j]
+            old, _ = self.before[j]
             if old.label == shape.label and _overlap(shape, old) >= _RELABELLED:
                 self._doubt(
-                    f'a mask of "{_said(shape.label)}" lies where object {other} was and bears the '
+                    f'a mask of "{_said(shape.label)}" lies where {self._old(j)} was and bears the '
                     f'name "{_said(self.name[i])}" of object {number}: the name decides'
                 )
 
@@ -262,10 +262,9 @@ class _Comparison:
                 straight = table[i, j] + table[other, there]
                 if straight - sum(each or 0.0 for each in crossed) < _TIE:
                     self._doubt(
-                        f'two masks of "{_said(self.now[i].label)}" overlap objects '
-                        f"{self.before[j][1]} and {self.before[there][1]} about alike: the pairs "
-                        "that overlap most are taken; give the label an attribute object_id to "
-                        "say which is which"
+                        f'two masks of "{_said(self.now[i].label)}" overlap '
+                        f"{self._old(j, there)} about alike: the pairs that overlap most are "
+                        "taken; give the label an attribute object_id to say which is which"
                     )
 
     def _tell_splits(
@@ -273,18 +272,27 @@ class _Comparison:
     ) -> None:
         owner = {j: i for i, j in pairs.items()}
         for i, j in sorted(table):
-            number = self.before[j][1]
             label = _said(self.now[i].label)
             if i not in pairs and j in owner:
                 self._doubt(
-                    f'several masks of "{label}" lie where object {number} was: the one that '
+                    f'several masks of "{label}" lie where {self._old(j)} was: the one that '
                     "overlaps it most goes on with it, the other is a new object"
                 )
             elif i in pairs and j not in owner:
                 self._doubt(
-                    f'one mask of "{label}" lies where objects {self.before[pairs[i]][1]} and '
-                    f"{number} were: it goes on with the first, and the second is absent here"
+                    f'one mask of "{label}" lies where {self._old(pairs[i], j)} were: it goes on '
+                    "with the one that it overlaps most, and the other is absent here"
                 )
+
+    def _old(self, *masks: int) -> str:
+        """What one or two masks of before are called: objects where that is known of all."""
+        numbers = [self.before[j][1] for j in masks]
+        if all(numbers):
+            named = " and ".join(map(str, numbers))
+            return f"object {named}" if len(masks) == 1 else f"objects {named}"
+        label = _said(self.before[masks[0]][0].label)
+        some = "one" if len(masks) == 1 else "two"
+        return f'{some} of the previous result\'s masks of "{label}" on frame {self.frame}'
 
     def _names(self, shapes: Sequence[MaskShape]) -> list[str]:
         """Of each mask its name; empty also where two of a label and frame bear the same."""

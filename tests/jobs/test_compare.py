@@ -145,3 +145,26 @@ def test_a_mask_that_is_there_twice_is_paired_once_each() -> None:
     found = compared([(box(0), 1), (box(0), 2)], [box(0), box(0), box(0)])
     assert sorted(found.objects) == [0, 1, 2]
     assert [change.kind for change in found.changes] == [ChangeKind.ADDED]
+
+
+THE = 'of the previous result\'s masks of "car" on frame 9'
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "told"),
+    [
+        ([(box(0, side=20), 0)], [box(0, side=16), box(10, 8)], f"lie where one {THE} was"),
+        ([(box(0), 0), (box(10), 0)], [box(0, side=16)], f"lies where two {THE} were"),
+        ([(box(0), 1), (box(10), 0)], [box(0, side=16)], f"lies where two {THE} were"),
+        ([(box(0), 0), (box(4), 0)], [box(2), box(2, side=9)], f"overlap two {THE} about alike"),
+        ([(box(0), 0)], [box(1, name="z")], f"lies where one {THE} was and bears"),
+    ],
+)
+def test_masks_of_which_no_object_is_known_are_named_by_label_and_frame(
+    before: list[tuple[MaskShape, int]], now: list[MaskShape], told: str
+) -> None:
+    """Promise: of a previous result that says nothing of objects nobody hears of an object 0."""
+    (conflict,) = compared(before, now, {("car", "z"): 5}).conflicts
+    assert told in conflict.sentence
+    assert "object 0" not in conflict.sentence
+    assert "objects 0" not in conflict.sentence
