@@ -7,7 +7,7 @@ so "30-36" means 30, 33, 36 in a job whose step is 3.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from errors import InputError, one_line
@@ -22,6 +22,13 @@ def parse_frames(text: str, frames: range) -> tuple[int, ...]:
     passed over. Raises InputError that names the item and the job's frames.
     """
     found: set[int] = set()
+    for each in parse_ranges(text, frames):
+        found.update(each)
+    return tuple(sorted(found))
+
+
+def parse_ranges(text: str, frames: range) -> Iterator[range]:
+    """The frames of each item of `text`, read as `parse_frames` does, however many they are."""
     for raw in re.split(r"[,;]", text):
         item = one_line(raw, 40)
         if not item:
@@ -44,8 +51,7 @@ def parse_frames(text: str, frames: range) -> tuple[int, ...]:
         inside = range(begin, last + 1, frames.step)
         if not inside:
             raise InputError(f'"{item}" is no frame of the job: {describe(frames)}.')
-        found.update(inside)
-    return tuple(sorted(found))
+        yield inside
 
 
 def noted_frames(

@@ -7,7 +7,9 @@ key frame how far its track's id lies behind the least one (`cvat_io.lineage`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from cvat_io.lineage import Lineage
@@ -15,7 +17,7 @@ from cvat_io.model import MaskShape
 from cvat_io.note import unpack_note
 from cvat_io.reader import Export
 from errors import InputError
-from jobs.frames_text import format_frames, parse_frames
+from jobs.frames_text import format_frames, parse_ranges
 from jobs.sheet import AUTO
 
 KEY = "drawn"  # of the note
@@ -24,21 +26,21 @@ _MOST = 10**9  # a list of numbers holds none that are larger
 
 @dataclass(frozen=True, slots=True)
 class Origins:
-    """Who made the masks of one archive. `drawn`: as its note lists them."""
+    """Who made the masks of one archive. `drawn`: as its note lists them, ascending."""
 
     lineage: Lineage
-    drawn: frozenset[int] = frozenset()
+    drawn: Sequence[range] = ()
 
     @staticmethod
     def of(result: Export) -> Origins:
         """What an archive says of itself. One that is no result of ours, or an older one, lists
         nothing.
         """
-        listed = (unpack_note(result.comment) or {}).get(KEY, "")
-        try:
-            drawn = frozenset(parse_frames(str(listed), range(_MOST)))
-        except InputError:  # none that we wrote
-            drawn = frozenset()
+        listed = (unpack_note(result.comment) or {}).get(KEY)
+        drawn: list[range] = []
+        if isinstance(listed, str):
+            with suppress(InputError):  # none that we wrote
+                drawn = sorted(parse_ranges(listed, range(_MOST)), key=lambda each: each.start)
         return Origins(Lineage.of(result), drawn)
 
     def made(self, shape: MaskShape) -> bool:
@@ -54,7 +56,9 @@ class Origins:
         return not self.lineage.objects or self._lists(frame, number)
 
     def _lists(self, frame: int, number: int) -> bool:
-        return self.lineage.behind_first(number, frame) in self.drawn
+        place = self.lineage.behind_first(number, frame)
+        at = bisect_right(self.drawn, place, key=lambda each: each.start)
+        return at > 0 and place in self.drawn[at - 1]
 
 
 def drawn_note(lineage: Lineage, masks: Iterable[tuple[int, int]]) -> dict[str, str]:

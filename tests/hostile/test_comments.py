@@ -6,12 +6,18 @@ write one.
 
 from __future__ import annotations
 
+import tracemalloc
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import cli
+from config import Limits
+from cvat_io.model import MaskShape
+from cvat_io.reader import open_export
+from jobs.ours import Origins
 from tests.cvat_io.cvat_samples import document, images, job, mask, track, write_zip
 from tests.hostile.conftest import House, one_sentence
 
@@ -44,6 +50,9 @@ COMMENTS = {
     "key frames: a list": b'{"mask_relay":1,"key_frames":[1,3],"objects":[0,2]}',
     "key frames: nested": b'{"mask_relay":1,"key_frames":%s}' % (b"[" * 300 + b"]" * 300),
     "key frames: outside": b'{"mask_relay":1,"key_frames":"0-999999999","objects":[0,2]}',
+    "drawn: a list": b'{"mask_relay":1,"objects":[0,2],"drawn":[1,3]}',
+    "drawn: backward": b'{"mask_relay":1,"objects":[0,2],"drawn":"9-3"}',
+    "drawn: far too much": b'{"mask_relay":1,"objects":[0,2],"drawn":"0-1999999"}',
     "part: truth": b'{"mask_relay":1,"part":true,"objects":[0,2]}',
     "part: infinite": b'{"mask_relay":1,"part":Infinity,"objects":[0,2]}',
     "packed: no numbers": b'{"mask_relay":1,"packed_lists":{"key_frames":[1e308,1e308,"0"]}}',
@@ -96,6 +105,21 @@ def test_a_job_with_any_comment_can_be_looked_at_and_planned(house: House, comme
     assert accepted.status_code == 200, accepted.text
     assert house.client.delete(base).status_code == 204
     house.unharmed()
+
+
+def test_a_short_comment_never_takes_much_memory(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "x.zip", {"annotations.xml": document(job(), *MASKS)})
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.comment = COMMENTS["drawn: far too much"]
+    with open_export(path, Limits()) as export:
+        first = next(iter(export.tracks()))
+        tracemalloc.start()
+        origins = Origins.of(export)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert isinstance(first, MaskShape)
+    assert not origins.made(replace(first, source="auto")), "the note says that it was drawn"
+    assert peak < 10**6
 
 
 def test_commands_take_any_comment_or_say_what_is_wrong_with_it(
