@@ -67,13 +67,17 @@ def push(options: argparse.Namespace, settings: Settings) -> int:
         done = put(
             server, options.result, settings, target=wanted, replace=options.replace, tell=tell
         )
-    if done.way is Way.NOTHING:
-        say(f"{done.target}: all {done.masks} masks are there already.")
-    elif done.way in (Way.APPEND, Way.SHAPES):
-        kept = done.masks - done.sent
-        say(f"{done.target}: {done.sent} masks added, {kept} were there; nothing was replaced.")
-    else:
-        say(f"{done.target}: all annotations replaced by the result's, {done.masks} masks.")
+    there = done.masks - done.sent
+    told = {
+        Way.NOTHING: f"all {done.masks} masks are there already.",
+        Way.UPDATE: f"all {done.masks} masks are there already.",
+        Way.APPEND: f"{done.sent} masks added, {there} were there; nothing was replaced.",
+        Way.SHAPES: f"{done.sent} masks added, {there} were there; nothing was replaced.",
+        Way.REPLACE: f"all annotations replaced by the result's, {done.masks} masks.",
+    }[done.way]
+    if done.changed:
+        told += f" Attributes, occluded or z-order of {done.changed} masks were changed."
+    say(" ".join(filter(None, (f"{done.target}: {told}", done.left))))
     return _DONE
 
 

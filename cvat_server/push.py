@@ -2,35 +2,37 @@
 
 Only the masks that the job lacks are sent: what is there, with all that an import would lose
 (tags, groups, who drew it), stays untouched. They are imported where the server's imports can add,
-and go in as shapes, in batches, where they cannot or where they are many. Where a result replaces
+and go in as shapes, in batches, where they cannot or where they are many. Masks that are there get
+the result's details, where the result knows all that people have said. Where a result replaces
 masks of an earlier one, the whole result is imported in the place of all, and only if all is what
 the result was made from.
 """
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Set
+from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from config import Settings
-from cvat_io.model import ExportKind, MaskShape
-from cvat_io.reader import ANNOTATIONS, Export, open_export
+from cvat_io.model import ExportKind
+from cvat_io.reader import Export, open_export
 from cvat_io.shards import part_of
-from cvat_io.tracktext import FOOT, HEAD, mask_tracks
-from cvat_io.zipwrite import write_zip
+from cvat_server.details import Details, amended, details_of, state_of
+from cvat_server.importing import archive_of, masks_of, picked, take_in
+from cvat_server.place import Place
 from cvat_server.pull import Tell
 from cvat_server.server import Server
-from cvat_server.shapes import Place, send
+from cvat_server.shapes import change, send
 from cvat_server.state import (
     MaskKey,
     Memories,
     OnServer,
     Sending,
+    Wanted,
     head_of,
     key_of,
     on_server,
@@ -38,7 +40,6 @@ from cvat_server.state import (
 from cvat_server.target import Target, target_of
 from errors import ConflictError, InputError
 
-FORMAT = "CVAT 1.1"
 MOST_IMPORTED = 30_000  # masks; an import of more holds the job for minutes, and is all or nothing
 
 
@@ -48,17 +49,24 @@ class Way(StrEnum):
     NOTHING = "nothing"
     APPEND = "append"
     SHAPES = "shapes"
+    UPDATE = "update"
     REPLACE = "replace"
 
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """What a push did: how, to what, and how many masks of how many it sent."""
+    """What a push did: how, to what, and how many masks of how many it sent.
+
+    `changed`: how many masks that were there got the result's attributes and place. `left`: a
+    sentence on those that have others and were left so; "" where there are none.
+    """
 
     target: Target
     way: Way
     sent: int
     masks: int
+    changed: int = 0
+    left: str = ""
 
 
 def push(
@@ -90,24 +98,29 @@ def push(
                 f"{result.name} is part {part} of a result, and would be taken for all of it: push "
                 "the whole result, which goes in batches by itself."
             )
-        frames = {key: shape.frame for shape in _masks(export) if (key := key_of(shape))}
-        if not frames:
-            raise InputError(f"{result.name} holds no masks: push what `relay track` wrote.")
         entity = server.entity(own)
         _require_same_frames(entity, own, export)
-        trip = _Trip(server, Memories(settings), own, export, frames, entity, tell or _nobody)
-        masks = trip.masks
+        trip = _Trip(server, Memories(settings), own, export, entity, tell or _nobody)
+        masks = trip.wanted.keys()
         before = trip.look()
         way = Way.REPLACE if replace else trip.way(before)
-        missing = masks - before.masks
+        missing = masks - before.masks.keys()
+        changes, left = trip.changes(way, before)
+        if way is Way.NOTHING and changes:
+            way = Way.UPDATE
         if way is not Way.NOTHING:
             trip.require_known_labels()
+        if changes or way is Way.SHAPES:
+            trip.begin(before, missing, changes)
+        if changes:
+            trip.send_changes(changes)
         if way is Way.APPEND or way is Way.REPLACE:
             trip.send_archive(result, way, missing, unasked=not replace)
         elif way is Way.SHAPES:
-            trip.send_shapes(before, missing)
-        trip.settle(way, before)
-    return Pushed(own, way, len(masks) if way is Way.REPLACE else len(missing), len(masks))
+            trip.send_shapes(missing)
+        trip.settle(way, before, changes)
+    sent = len(masks) if way is Way.REPLACE else len(missing)
+    return Pushed(own, way, sent, len(masks), len(changes), left)
 
 
 class _Trip:
@@ -119,37 +132,53 @@ class _Trip:
         memories: Memories,
         target: Target,
         export: Export,
-        frames: dict[MaskKey, int],
         entity: Any,
         tell: Tell,
     ) -> None:
         self._server, self._memories, self._target = server, memories, target
         self._export, self._entity, self._tell = export, entity, tell
+        self._begun = entity.updated_date
         self._memory = memories.read(target)
-        self._labels = server.labels(target)
-        self._names = {label.number: label.name for label in self._labels}
-        self._first = int(entity.start_frame) if target.kind is ExportKind.JOB else 0
-        deleted = self._memory.deleted.get(head_of(export.meta), frozenset())
+        labels = server.labels(target)
+        first = int(entity.start_frame) if target.kind is ExportKind.JOB else 0
+        self._place = Place(target, labels, export.meta, first)
+        self._head = head_of(export.meta)
+        deleted = self._memory.deleted.get(self._head, frozenset())
         self._hidden = deleted | server.deleted_frames(target)
-        meta = export.meta
-        left_out = {meta.start_frame + (n - self._first) * meta.step for n in self._hidden}
-        self.masks = {key for key, frame in frames.items() if frame not in left_out}
+        self.wanted = self._read()
+
+    def _read(self) -> Wanted:
+        """The masks of the result, but for those on frames that are deleted."""
+        labels = self._place.named
+        left_out = {self._place.frame_of(number) for number in self._hidden}
+        found: dict[MaskKey, Details | None] = {}
+        same: dict[Details, Details] = {}  # there are few, on many masks
+        empty = True
+        for shape in masks_of(self._export):
+            if (key := key_of(shape)) is None:
+                continue
+            empty = False
+            if shape.frame in left_out:
+                continue
+            label = labels.get(shape.label)
+            details = details_of(shape, label) if label else None
+            details = details and same.setdefault(details, details)
+            found[key] = details if found.get(key, details) == details else None
+        if empty:
+            raise InputError(
+                f"{self._export.path.name} holds no masks: push what `relay track` wrote."
+            )
+        return found
 
     def look(self) -> OnServer:
         """What the server holds now."""
-        sending = self._memory.sending
-        return on_server(
-            self._server.annotations(self._target),
-            self._names,
-            self._export.meta,
-            self._first,
-            sending.masks if sending else frozenset(),
-            self._hidden,
-        )
+        annotations = self._server.annotations(self._target)
+        return on_server(annotations, self._place, self.wanted, self._hidden, self._memory.sending)
 
     def way(self, there: OnServer) -> Way:
         """How the result can go in without harm; ConflictError where it cannot."""
-        missing, stale = self.masks - there.masks, there.masks - self.masks
+        masks = self.wanted.keys()
+        missing, stale = masks - there.masks.keys(), there.masks.keys() - masks
         if not missing and not stale:
             return Way.NOTHING
         if not there.empty:
@@ -170,91 +199,160 @@ class _Trip:
             )
         return Way.REPLACE
 
+    def changes(self, way: Way, there: OnServer) -> tuple[dict[MaskKey, dict[str, Any]], str]:
+        """The masks that get the result's details, as the API gives them.
+
+        Else a sentence that says how many are left as they are, and why.
+        """
+        if way is Way.REPLACE or not there.differing:
+            return {}, ""
+        meta = self._export.meta
+        begun = self._broken_off(there)
+        found: dict[MaskKey, dict[str, Any]] = {}
+        why = "people may have changed them since its export, so pull it and run again"
+        if self._target.kind is ExportKind.TASK and meta.segments > 1 and meta.overlap:
+            # CVAT would store a mask that is on two jobs' frames in both, under one number.
+            why = "the task's jobs overlap, so pull and push them one by one"
+        elif self._is_known(there.fingerprint):
+            found = dict(there.differing)
+        elif begun and self._is_known(begun.before):
+            # Of what it added itself nobody knows whether a person has changed it since.
+            found = {key: row for key, row in there.differing.items() if key not in begun.masks}
+        left = len(there.differing) - len(found)
+        if not left:
+            return found, ""
+        return found, (
+            f"{left} masks have other attributes, occluded or z-order there than in the result, "
+            f"and were left so: {why}."
+        )
+
+    def _is_known(self, moment: str) -> bool:
+        """Whether the result's export knew all that people had done by then (a fingerprint)."""
+        memory = self._memory
+        ours = memory.pushed_of == self._head and memory.pushed == moment
+        return ours or memory.pulls.get(self._head) == moment
+
+    def _moments(self, there: OnServer) -> set[str]:
+        """The fingerprints of what is there: as it is, and as it was before our unfinished push."""
+        begun = self._broken_off(there)
+        return {there.fingerprint, begun.before} if begun else {there.fingerprint}
+
     def require_known_labels(self) -> None:
         """Make sure that CVAT knows where each mask belongs."""
-        unknown = sorted({shape.label for shape in _masks(self._export)} - {*self._names.values()})
+        known = self._place.named
+        unknown = sorted({shape.label for shape in masks_of(self._export)} - known.keys())
         if unknown:
             raise InputError(
                 f'{self._target} has no label "{unknown[0]}" any more, so that CVAT would refuse '
                 "the import: add it again, or pull and run again."
             )
 
-    def send_archive(self, result: Path, way: Way, missing: set[MaskKey], *, unasked: bool) -> None:
+    def send_archive(self, result: Path, way: Way, missing: Set[MaskKey], *, unasked: bool) -> None:
         """Import the result, or of it what is missing. `unasked`: not over what others save."""
-        with _archive(self._export, result, way, missing) as file:
+        with ExitStack() as stack:
+            if way is Way.APPEND:
+                result = stack.enter_context(archive_of(self._export, missing))
             now = self._server.entity(self._target)
             if unasked:
                 self._require_still(now)
-            with self._server.asking(self._target):
-                now.import_annotations(
-                    FORMAT,
-                    file,
-                    import_mode=str(way) if self._server.appends else None,
-                    pbar=_Bar(self._tell),
-                )
+            stack.enter_context(self._server.asking(self._target))
+            take_in(now, result, str(way) if self._server.appends else None, self._tell)
 
-    def send_shapes(self, before: OnServer, missing: set[MaskKey]) -> None:
-        """Add what is missing in batches; that they are ours is noted before the first one."""
+    def begin(
+        self, before: OnServer, missing: Set[MaskKey], changes: Mapping[MaskKey, dict[str, Any]]
+    ) -> None:
+        """Note what is about to be sent, so that it is known as ours where the line breaks."""
         self._require_still(self._server.entity(self._target))
         begun = self._broken_off(before)
+        states = dict(begun.changes) if begun else {}
+        for key, row in changes.items():
+            now, aim = before.masks[key], self.wanted[key]
+            assert now is not None
+            assert aim is not None
+            states[key] = states.get(key, frozenset()) | {state_of(row, now), state_of(row, aim)}
+        masks = begun.masks | missing if begun else frozenset(missing)
         with self._memories.changing(self._target) as memory:
-            memory.sending = (
-                Sending(begun.base, begun.masks | missing)
-                if begun
-                else Sending(before.fingerprint, frozenset(missing))
+            memory.sending = Sending(
+                before=begun.before if begun else before.fingerprint,
+                rest=before.without(masks | states.keys()),
+                masks=masks,
+                changes=states,
             )
-        meta = self._export.meta
-        place = Place(
-            target=self._target,
-            labels=self._labels,
-            start=meta.start_frame,
-            step=meta.step,
-            first=self._first,
-        )
-        send(self._server, place, _wanted(self._export, missing), len(missing), self._tell)
 
-    def settle(self, way: Way, before: OnServer) -> None:
+    def send_changes(self, changes: Mapping[MaskKey, dict[str, Any]]) -> None:
+        """Give masks that are there the result's details, and no others."""
+        rows = []
+        for key, row in changes.items():
+            aim = self.wanted[key]
+            assert aim is not None
+            rows.append(amended(row, aim))
+        change(self._server, self._target, rows, self._tell)
+        # What is sent after this only adds, and `settle` sees whether somebody saved meanwhile.
+        self._entity = self._server.entity(self._target)
+
+    def send_shapes(self, missing: Set[MaskKey]) -> None:
+        """Add what is missing in batches."""
+        shapes = picked(self._export, missing)
+        send(self._server, self._place, shapes, len(missing), self._tell)
+
+    def settle(self, way: Way, before: OnServer, changes: Collection[MaskKey]) -> None:
         """Make sure that all is there, and note it as ours where nobody else has saved."""
         if way is Way.NOTHING and self._memory.sending is None:
             return  # who knows who put it there
         # The time comes before the look: what is saved behind it is newer, and so pulled again.
-        seen = self._entity.updated_date
-        after = before
+        seen, after = self._begun, before
         if way is not Way.NOTHING:
             seen = self._server.entity(self._target).updated_date
             after = self.look()
-        missing = self.masks - after.masks
-        if missing:
+        lacking = self.wanted.keys() - after.masks.keys()
+        if lacking := lacking or {key for key in changes if key in after.differing}:
             raise InputError(
-                f"CVAT took {self._export.path.name} for {self._target}, but {len(missing)} of its "
-                f"{len(self.masks)} masks are not there: look at the job, and push again."
+                f"CVAT took {self._export.path.name} for {self._target}, but {len(lacking)} of its "
+                f"{len(self.wanted)} masks are not there as they should be: look at the job, and "
+                "push again."
             )
         with self._memories.changing(self._target) as memory:
             memory.sending = None
-            if self._is_ours(way, before, after):
+            if self._is_ours(way, before, after, changes):
                 memory.pushed, memory.seen = after.fingerprint, str(seen)
+                memory.pushed_of = self._head if self._knows_all(way, before, after) else ""
 
-    def _is_ours(self, way: Way, before: OnServer, after: OnServer) -> bool:
+    def _knows_all(self, way: Way, before: OnServer, after: OnServer) -> bool:
+        """Whether nothing is there that a person has done and the result's export does not know."""
+        known = before.empty or any(map(self._is_known, self._moments(before)))
+        return way is Way.REPLACE or (known and not after.differing)
+
+    def _is_ours(
+        self, way: Way, before: OnServer, after: OnServer, changes: Collection[MaskKey]
+    ) -> bool:
         """Whether what is there is what we put there; else somebody has saved in between."""
+        begun = self._broken_off(before)
+        if begun and any(key in after.differing for key in begun.masks):
+            return False
         if way is Way.NOTHING:  # the last batch of an earlier push arrived, unheard
-            return self._broken_off(before) is not None
+            return begun is not None
+        wanted = self.wanted.keys()
         if way is Way.REPLACE:
             others = sum(1 for _ in self._export.others())
-            return after.masks == self.masks and after.others[0] == others
-        return after.masks == self.masks | before.masks and after.others == before.others
+            return after.masks.keys() == wanted and after.others[0] == others
+        kept = all(
+            after.masks.get(key) == (self.wanted[key] if key in changes else details)
+            for key, details in before.masks.items()
+        )
+        whole = after.masks.keys() == wanted | before.masks.keys()
+        return kept and whole and after.others == before.others
 
     def _broken_off(self, there: OnServer) -> Sending | None:
         """An earlier push that did not end, where nobody else has changed the job since."""
         sending = self._memory.sending
-        return sending if sending is not None and there.without == sending.base else None
+        if sending is None or not there.as_sent:
+            return None
+        return sending if there.without(sending.keys) == sending.rest else None
 
     def _require_unchanged(self, there: OnServer, *, adds: bool) -> None:
         """Make sure that the job is as it was when the result's export was made, if known."""
-        pulled = self._memory.pulls.get(head_of(self._export.meta))
-        now = {there.fingerprint}  # also of half a result, where it was pulled as it was
-        if self._broken_off(there):
-            now.add(there.without)
-        if now & {self._memory.pushed, pulled}:
+        pulled = self._memory.pulls.get(self._head)
+        if self._moments(there) & {self._memory.pushed, pulled}:
             return
         if pulled is not None:
             raise _changed(self._target)
@@ -285,62 +383,5 @@ def _require_same_frames(entity: Any, target: Target, export: Export) -> None:
         )
 
 
-def _masks(export: Export) -> Iterator[MaskShape]:
-    return (track for track in export.tracks() if isinstance(track, MaskShape))
-
-
-def _wanted(export: Export, missing: set[MaskKey]) -> Iterator[MaskShape]:
-    """The masks that are missing, each once."""
-    left = set(missing)
-    for shape in _masks(export):
-        if (key := key_of(shape)) in left:
-            left.discard(key)
-            yield shape
-
-
-@contextmanager
-def _archive(export: Export, result: Path, way: Way, missing: set[MaskKey]) -> Iterator[Path]:
-    """What is sent: the result itself, or an archive of those masks alone that are missing.
-
-    Each mask is a track of one frame; CVAT makes one shape of each. Mask tracks are never made.
-    """
-    if way is Way.REPLACE:
-        yield result
-        return
-    with tempfile.TemporaryDirectory(prefix="mask-relay-") as folder:
-        file = Path(folder) / "added.zip"
-        parts = mask_tracks(0, _wanted(export, missing), export.meta)
-        with file.open("x+b") as stream:
-            write_zip(stream, ANNOTATIONS, _document(export, parts))
-        yield file
-
-
-def _document(export: Export, tracks: Iterator[str]) -> Iterator[str | bytes]:
-    yield HEAD
-    yield b"  " + export.meta.xml + b"\n"
-    yield from tracks
-    yield FOOT
-
-
 def _nobody(done: int, total: int) -> None:
     """Hear of progress and do nothing."""
-
-
-class _Bar:
-    """What cvat-sdk wants to tell its progress to, told on."""
-
-    def __init__(self, tell: Tell) -> None:
-        self._tell = tell
-        self._done = self._total = 0
-
-    @contextmanager
-    def task(self, *, total: int | None = None, **_: object) -> Iterator[None]:
-        self._total = total or 0
-        yield
-
-    def advance(self, delta: int) -> None:
-        self.report_status(self._done + delta)
-
-    def report_status(self, progress: int) -> None:
-        self._done = progress
-        self._tell(min(max(progress, 0), self._total), self._total)

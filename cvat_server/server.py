@@ -33,11 +33,15 @@ _log.propagate = False
 
 @dataclass(frozen=True, slots=True)
 class ServerLabel:
-    """A label by the server's number, and the numbers of its attributes by their names."""
+    """A label by the server's number, and the numbers of its attributes by their names.
+
+    `defaults`: by its number the value of each attribute that nobody gave another.
+    """
 
     number: int
     name: str
     attributes: Mapping[str, int]
+    defaults: Mapping[int, str]
 
 
 class Server:
@@ -112,15 +116,19 @@ class Server:
         found = self._read(target, "retrieve_data_meta").get("deleted_frames")
         return frozenset(int(frame) for frame in found or [])
 
-    def add_shapes(self, target: Target, shapes: list[dict[str, Any]]) -> None:
-        """Add shapes, as JSON, in one transaction of the server's; all else stays as it is."""
+    def save_shapes(self, target: Target, shapes: list[dict[str, Any]], action: str) -> None:
+        """Add shapes, as JSON, or change those of the same ids; all else stays as it is.
+
+        `action`: "create" or "update". One transaction of the server's: an update puts the shapes
+        in the place of those that have their ids.
+        """
         endpoint = self.endpoint(target, "partial_update_annotations_endpoint")
         with self.asking(target):
             self.client.api_client.call_api(
                 endpoint.settings["endpoint_path"],
                 endpoint.settings["http_method"],
                 path_params={"id": target.number},
-                query_params=[("action", "create")],
+                query_params=[("action", action)],
                 body={"version": 0, "tags": [], "shapes": shapes, "tracks": []},
                 _parse_response=False,
             )
@@ -264,8 +272,10 @@ def at_home(address: str, url: str) -> str:
 
 
 def _label(row: dict[str, Any]) -> ServerLabel:
-    attributes = {str(each["name"]): int(each["id"]) for each in row.get("attributes") or []}
-    return ServerLabel(int(row["id"]), str(row["name"]), attributes)
+    specs = row.get("attributes") or []
+    attributes = {str(each["name"]): int(each["id"]) for each in specs}
+    defaults = {int(each["id"]): str(each.get("default_value") or "") for each in specs}
+    return ServerLabel(int(row["id"]), str(row["name"]), attributes, defaults)
 
 
 def _words(body: object) -> str:

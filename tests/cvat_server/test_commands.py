@@ -7,10 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from config import Limits
+from cvat_io.reader import open_export
+from cvat_io.result import write_result
 from tests.helpers.cvat_standin import TOKEN
 
 ROOT = Path(__file__).parents[2]
@@ -50,6 +54,17 @@ def test_pull_track_push(cvat, settings, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     done = relay(settings, "push", result)
     assert done.stdout == "job 264: all 16 masks are there already.\n"
+    hidden = tmp_path / "hidden.zip"
+    with open_export(result, Limits()) as export:
+        masks = [replace(shape, occluded=shape.frame == 3) for shape in export.tracks()]
+        write_result(hidden, export, masks, {})
+    changed = " Attributes, occluded or z-order of 2 masks were changed.\n"
+    done = relay(settings, "push", hidden)
+    assert done.stdout == f"job 264: all 16 masks are there already.{changed}"
+    cvat.jobs[264].shapes[0]["z_order"] = 4
+    done = relay(settings, "push", result)
+    assert done.stdout.startswith("job 264: all 16 masks are there already. 3 masks have other ")
+    assert (done.returncode, done.stdout.count("\n")) == (0, 1)
 
 
 @pytest.mark.parametrize(

@@ -21,15 +21,23 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.etree import ElementTree
 
-import numpy as np
 from cvat_sdk.api_client import Configuration, models
 from cvat_sdk.api_client.model_utils import validate_and_convert_types
 
 from cvat_io.build import write_export
 from cvat_io.masks import encode_labels
-from cvat_io.model import ExportKind, Mask, MaskShape
+from cvat_io.model import ExportKind
 from tests.helpers.clips import LABELS, Clip, png
-from tests.helpers.cvat_models import ATTRIBUTES, NAMES, said, said_label, shape_of
+from tests.helpers.cvat_models import (
+    ATTRIBUTES,
+    NAMES,
+    exported,
+    filled,
+    imported,
+    said,
+    said_label,
+    shape_of,
+)
 from tests.helpers.cvat_queue import Queue
 
 TOKEN = "cvat-secret-0123456789"
@@ -54,11 +62,16 @@ class Job:
     def updated(self) -> datetime:
         return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.changes)
 
+    @property
+    def unused(self) -> int:
+        """A number that no shape has."""
+        return max((shape["id"] for shape in self.shapes), default=0) + 1
+
     def draw(self, index: int) -> None:
         """A person draws all objects of one image, and saves."""
         for number, mask in encode_labels(self.clip.maps[index]).items():
             label = next(k for k, name in NAMES.items() if name == self.clip.kinds[number])
-            self.shapes.append(shape_of(label, self.first + index, mask, len(self.shapes) + 1))
+            self.shapes.append(shape_of(label, self.first + index, mask, self.unused))
         self.changes += 1
 
 
@@ -77,7 +90,7 @@ class StandIn:
         self.asked: list[tuple[str, str, dict[str, str]]] = []
         self.ranges: list[str] = []
         self.imports: list[tuple[str, str]] = []  # mode, file name
-        self.batches: list[int] = []  # how many shapes each request added
+        self.batches: list[int] = []  # how many shapes each request added or changed
         self.dies_at = 0  # the line goes dead at this batch,
         self.dies_after = False  # before it is stored or, unheard, after
         self.queue = Queue()
@@ -103,15 +116,8 @@ class StandIn:
 
     def export(self, job: Job, kind: str, with_images: bool) -> bytes:
         """An archive as CVAT makes it; its head says when."""
-        masks = []
-        for shape in job.shapes:
-            if shape["frame"] in job.deleted:
-                continue
-            *runs, left, top, right, bottom = (int(value) for value in shape["points"])
-            size = (right - left + 1, bottom - top + 1)
-            mask = Mask(left, top, *size, np.array(runs, dtype=np.int32))
-            frame = shape["frame"] * job.step
-            masks.append(MaskShape(frame=frame, label=NAMES[shape["label_id"]], mask=mask))
+        shown = [shape for shape in job.shapes if shape["frame"] not in job.deleted]
+        masks = [exported(shape, job.step) for shape in shown]
         height, width = job.clip.maps[0].shape
         last = job.first + len(job.clip.images) - 1
         images = {job.first + i: png(image) for i, image in enumerate(job.clip.images)}
@@ -146,11 +152,8 @@ class StandIn:
             if mask is None:
                 job.tracks.append({"label_id": ids[track.attrib["label"]], "frame": 0})
                 continue
-            at = {n: int(mask.attrib[n]) for n in ("frame", "left", "top", "width", "height")}
-            runs = np.array([int(r) for r in mask.attrib["rle"].split(",")], dtype=np.int32)
-            found = Mask(at["left"], at["top"], at["width"], at["height"], runs)
-            frame, number = at["frame"] // job.step, len(job.shapes) + 1000
-            job.shapes.append(shape_of(ids[track.attrib["label"]], frame, found, number))
+            label = ids[track.attrib["label"]]
+            job.shapes.append(imported(mask, label, job.step, job.unused))
         job.changes += 1
 
 
@@ -216,11 +219,11 @@ class _Handler(BaseHTTPRequestHandler):
         if not rest:
             return self._json(self._job(job) if kind == "job" else self._task(job))
         if rest == "/annotations" and self.command == "GET":
-            found = {"version": 0, "tags": [*job.tags], "shapes": [*job.shapes]}
+            found = {"version": 0, "tags": [*job.tags], "shapes": [filled(s) for s in job.shapes]}
             self.cvat.on_read(job)
             return self._json({**found, "tracks": job.tracks})
         if rest == "/annotations" and self.command == "PATCH":
-            return self._add(job, asked, json.loads(body))
+            return self._save(job, asked["action"], json.loads(body))
         if rest == "/data/meta":
             height, width = job.clip.maps[0].shape
             frame = {"name": "clip.mp4", "width": width, "height": height, "related_files": 0}
@@ -244,10 +247,10 @@ class _Handler(BaseHTTPRequestHandler):
             return self._download(self.cvat.exports[asked["rq_id"]], asked["rq_id"])
         return self._upload(job, rest, asked, body)
 
-    def _add(self, job: Job, asked: dict[str, str], data: dict[str, Any]) -> None:
+    def _save(self, job: Job, action: str, data: dict[str, Any]) -> None:
         """The server's rules: the SDK's models, known labels and attributes, frames of the job."""
         cvat = self.cvat
-        assert asked == {"action": "create"}
+        assert action in ("create", "update")
         assert not data["tags"]
         assert not data["tracks"]
         validate_and_convert_types(
@@ -265,12 +268,17 @@ class _Handler(BaseHTTPRequestHandler):
             last = job.first + len(job.clip.images) - 1
             if not known or not job.first <= shape["frame"] <= last:
                 return self._json(["spec_id or label_id or frame is invalid"], 400)
-        numbers = range(len(job.shapes) + 2000, len(job.shapes) + 2000 + len(data["shapes"]))
         rest = {"outside": False, "rotation": 0.0, "elements": []}
-        added = [{**rest, **s, "id": n} for s, n in zip(data["shapes"], numbers, strict=True)]
-        job.shapes += added
+        if action == "update":  # takes the place of what has its number
+            saved = data["shapes"]
+            taken = {shape["id"] for shape in saved}
+            kept = [shape for shape in job.shapes if shape["id"] not in taken]
+        else:
+            kept = job.shapes
+            saved = [{**rest, **s, "id": n} for n, s in enumerate(data["shapes"], job.unused)]
+        job.shapes = [*kept, *saved]
         job.changes += 1
-        return None if dies else self._json({**data, "shapes": added})
+        return None if dies else self._json({**data, "shapes": saved})
 
     def _watch(self) -> None:
         """Tell of requests, one event each, until the agent goes."""
