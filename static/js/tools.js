@@ -7,6 +7,8 @@ import { Box, Points } from "./tools_points.js";
 
 const SIZES = [1, 2, 3, 5, 8, 12, 18, 26, 38, 55, 80, 120]; // radius of the brush, pixels of the frame
 
+const TAP = 4; // CSS pixels that a finger moves without meaning to
+
 // Events: "change" after another tool, size or sign, or when a draft came, changed or went.
 export class Tools extends EventTarget {
   // `complain(text)` tells of a failure; `choose()`: resolves to the object to draw, 0 for none;
@@ -24,6 +26,7 @@ export class Tools extends EventTarget {
     this.pending = 0;
     this.unsaved = null; // an edit that the server did not take
     this.at = null; // where the pointer is, in the frame
+    this.finger = null; // a finger that has touched, and may yet be the first of two
     stage.onPaint((context, scale) => this.#paint(context, scale));
     this.#listen();
   }
@@ -162,24 +165,43 @@ export class Tools extends EventTarget {
   #listen() {
     const { canvas } = this.stage;
     const where = (event) => this.stage.toFrame(event.clientX, event.clientY);
-    const usable = (event) => event.pointerType !== "touch" && !this.stage.isMoving(event);
-    canvas.addEventListener("pointerdown", (event) => {
-      if (!this.tool || !usable(event) || (event.button !== 0 && event.button !== 2)) return;
-      canvas.setPointerCapture(event.pointerId);
+    const usable = (event) => !this.stage.isMoving(event);
+    const begin = (event) => {
+      this.finger = null;
       this.halt();
       const negative = event.button === 2 || event.altKey;
-      this.tool.down(where(event), negative ? !this.positive : this.positive, event);
+      this.tool.down(where(event), negative ? !this.positive : this.positive);
+    };
+    // One finger draws; with a second one both move the picture, and nothing was meant to be drawn.
+    const release = () => {
+      this.finger = null;
+      if (this.tool?.active) this.discard();
+    };
+    canvas.addEventListener("pointerdown", (event) => {
+      if (!this.tool) return;
+      if (!usable(event)) { if (event.pointerType === "touch") release(); return; }
+      if (event.button !== 0 && event.button !== 2) return;
+      canvas.setPointerCapture(event.pointerId);
+      if (event.pointerType === "touch") this.finger = event; else begin(event);
     });
     canvas.addEventListener("pointermove", (event) => {
       if (!usable(event)) { this.at = null; return; }
       this.at = where(event);
+      const { finger } = this;
+      if (finger && Math.hypot(event.clientX - finger.clientX, event.clientY - finger.clientY) > TAP) begin(finger);
+      else if (finger) return;
       if (!this.tool) return;
       for (const each of event.getCoalescedEvents?.() ?? [event]) this.tool.move(where(each));
       this.stage.redraw();
     });
-    for (const name of ["pointerup", "pointercancel"]) {
-      canvas.addEventListener(name, (event) => { if (this.tool && event.pointerType !== "touch") this.tool.up(where(event)); });
-    }
+    canvas.addEventListener("pointerup", (event) => {
+      if (!this.tool) return;
+      if (this.finger?.pointerId === event.pointerId) begin(this.finger);
+      this.tool.up(where(event));
+    });
+    canvas.addEventListener("pointercancel", (event) => {
+      if (event.pointerType === "touch") release(); else this.tool?.up(where(event));
+    });
     canvas.addEventListener("pointerleave", () => { this.at = null; this.stage.redraw(); });
     canvas.addEventListener("contextmenu", (event) => { if (this.tool) event.preventDefault(); });
     addEventListener("beforeunload", (event) => { if (this.unsaved || this.pending) event.preventDefault(); });

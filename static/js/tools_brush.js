@@ -15,12 +15,12 @@ export class Brush {
   async down(at, positive) {
     this.active = true;
     this.paints = positive ? this.value : 1 - this.value;
-    this.path = [at];
+    const path = this.path = [at]; // and what comes while the object is asked for
     const draft = await this.tools.begin();
+    if (this.path !== path) { if (!this.active) this.tools.discard(); return; } // thrown away meanwhile
     if (!draft) { this.active = false; this.path = []; return; }
     this.draft = draft;
     this.#lay(at, at);
-    const path = this.path; // what came while the object was asked for
     for (let i = 1; i < path.length; i += 1) this.#lay(path[i - 1], path[i]);
     if (!this.active) this.#end();
   }

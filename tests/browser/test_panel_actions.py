@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from demo.clip import make_clip
-from tests.browser.installation import LAST, LONG, Site, place, shows, stroke
+from tests.browser.installation import LAST, LONG, Site, middle, place, shows, stroke
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 expect = sync_api.expect
@@ -223,6 +223,50 @@ def test_beginning_anew_takes_the_newest_revision_and_asks_before(site: Site, en
         each.keyboard.press("]")
         shows(each, LAST + 2, "Key frame")
     assert not site.mask(job, 0, 1)[20, 20:61].any()
+
+
+def test_one_finger_draws_and_clicks_and_two_move_the_picture(site: Site, enter: Open) -> None:
+    job = site.tracked(1)
+    phone = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
+    page = enter(job, frame=1, **phone)
+    touch = page.context.new_cdp_session(page)
+
+    def fingers(kind: str, *points: tuple[float, float]) -> None:
+        at = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(points)]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": at})
+
+    before = site.mask(job, 1, 2)
+    row(page, 2).locator(".object").tap()
+    page.locator("[data-tool=brush]").tap()
+    left, right = place(page, site, 200, 12), place(page, site, 260, 12)
+    lower = place(page, site, 200, 150)
+    scale = "document.querySelector('.stage-canvas').classList.contains('zoomed')"
+    assert not page.evaluate(scale)
+    fingers("touchStart", left)
+    fingers("touchMove", (left[0] + 8, left[1]))  # it draws already when the second one comes
+    fingers("touchStart", (left[0] + 8, left[1]), lower)
+    fingers("touchMove", (left[0] - 30, left[1]), (lower[0] + 60, lower[1] + 60))
+    fingers("touchEnd")
+    assert page.evaluate(scale)
+    page.locator("[data-do=fit]").tap()
+    assert np.array_equal(site.mask(job, 1, 2), before)
+    fingers("touchStart", left)
+    for step in range(1, 7):
+        fingers("touchMove", (left[0] + step * (right[0] - left[0]) / 6, left[1]))
+    fingers("touchEnd")
+    expect(page.locator("#kind")).to_have_text("Key frame")
+    drawn = site.mask(job, 1, 2)
+    assert drawn[12, 200:261].all()
+    assert np.array_equal(drawn & ~before, drawn ^ before)  # only added to
+    page.get_by_role("button", name="Undo").tap()
+    expect(page.locator("#kind")).to_have_text("Computed")
+
+    page.locator("[data-tool=points]").tap()
+    page.touchscreen.tap(*place(page, site, *middle(site, 1, 2)))
+    expect(page.locator("#pill-words")).to_contain_text("1 point on ball 2", timeout=LONG)
+    page.get_by_role("button", name="Keep").tap()
+    expect(page.locator("#kind")).to_have_text("Key frame")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
 def row(page: sync_api.Page, number: int) -> sync_api.Locator:
