@@ -17,9 +17,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import cv2
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from bench.browser import open_browser
 from bench.house import House
@@ -33,7 +34,15 @@ from jobs.views import RunState
 ROOT = Path(__file__).resolve().parents[1]
 FLOW = RunOptions(engine="flow")
 SIZES = {"desktop": (1280, 720), "phone": (360, 740)}
-SCHEMES = ("light", "dark")
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+NUMBERS = {
+    "harbour-north": "258",
+    "crossing_cam2": "266",
+    "lap-3-onboard": "269",
+    "warehouse-7": "270",
+    "drift-chicane": "272",
+}
+"""CVAT's own of jobs that have a name."""
 IN_DOCS = {
     "dashboard-desktop-light": "dashboard.png",
     "job-desktop-light": "job.png",
@@ -61,7 +70,7 @@ def main() -> int:
     try:
         with (
             open_browser() as browser,
-            tempfile.TemporaryDirectory() as folder,
+            tempfile.TemporaryDirectory(prefix="mask-relay-") as folder,
             _site(Path(folder)) as (house, url),
         ):
             for shot in _shots(house):
@@ -80,10 +89,12 @@ def main() -> int:
 
 def _take(browser: Browser, url: str, shot: Shot, out: Path) -> None:
     for device, (width, height) in SIZES.items():
-        for scheme in SCHEMES:
-            with _page(browser, width, height, scheme) as page:
-                page.goto(url + shot.path)
-                shot.ready(page)
+        with _page(browser, width, height) as page:
+            page.goto(url + shot.path)
+            shot.ready(page)
+            for scheme in SCHEMES:
+                page.emulate_media(color_scheme=scheme)
+                page.wait_for_timeout(300)
                 path = out / f"{shot.name}-{device}-{scheme}.png"
                 page.screenshot(path=path)
                 print(path, flush=True)
@@ -97,11 +108,13 @@ def _take_sign_in(browser: Browser, house: House, out: Path) -> None:
 
 
 @contextmanager
-def _page(browser: Browser, width: int, height: int, scheme: str) -> Iterator[Page]:
+def _page(browser: Browser, width: int, height: int) -> Iterator[Page]:
+    is_phone = width < 500
     context = browser.new_context(
         viewport={"width": width, "height": height},
-        color_scheme="dark" if scheme == "dark" else "light",
-        device_scale_factor=2 if width < 500 else 1,
+        device_scale_factor=2 if is_phone else 1,
+        has_touch=is_phone,
+        is_mobile=is_phone,
     )
     try:
         yield context.new_page()
@@ -115,7 +128,7 @@ def _site(folder: Path) -> Iterator[tuple[House, str]]:
     sequences = folder / "sequences"
     _write_sequences(sequences)
     os.environ["SEQUENCES_PATH"] = str(sequences)
-    with House(folder / "house") as house:
+    with House(folder / "house", engine="flow") as house:
         house.workers("anna", "ben")
         _, port = house.server()
         for number, name in enumerate(("251", "harbour-north", "264")):
@@ -154,6 +167,7 @@ def _export(path: Path, clip: Clip, keys: tuple[int, ...]) -> Path:
         width=clip.width,
         height=clip.height,
         labels=LABELS,
+        job_id=NUMBERS.get(path.stem, path.stem),
         masks=[shape for key in keys for shape in exact_masks(clip, key)],
         stop_frame=len(clip) - 1,
     )
@@ -179,7 +193,7 @@ def _shots(house: House) -> list[Shot]:
         Shot("dashboard", "/", _settle),
         Shot("start", "/", _open_start),
         Shot("job", "/jobs/264", _settle),
-        Shot("panel", "/jobs/251/panel?frame=38", _settle),
+        Shot("panel", "/jobs/251/panel?frame=38", _alone),
         Shot("studio", "/studio", _settle),
     ]
 
@@ -187,6 +201,16 @@ def _shots(house: House) -> list[Shot]:
 def _settle(page: Page) -> None:
     page.wait_for_load_state("load")
     page.wait_for_timeout(2500)
+    page.wait_for_function(
+        "() => [...document.images].every("
+        "(each) => each.complete || each.getBoundingClientRect().top > innerHeight)"
+    )
+
+
+def _alone(page: Page) -> None:
+    """Wait until nobody else is there any more: who had the page before lingers for a while."""
+    _settle(page)
+    expect(page.locator("#people")).to_be_empty(timeout=120_000)
 
 
 def _open_start(page: Page) -> None:
