@@ -163,6 +163,18 @@ def ratios(curve: Sequence[float], equal: Sequence[float]) -> list[float]:
     return [needed(curve, target) / k for k, target in enumerate(equal, 1) if k > 1]
 
 
+def ratios_of_means(curve: Sequence[float], equal: Sequence[float]) -> list[float]:
+    """As `ratios` for means over clips, with straight lines between the counts of `curve`."""
+    found = []
+    for k, target in list(enumerate(equal, 1))[1:]:
+        count = float(needed(curve, target))
+        if 1 < count <= len(curve):
+            before, after = curve[int(count) - 2 : int(count)]
+            count -= (after - target) / (after - before)
+        found.append(count / k)
+    return found
+
+
 def _filled(clip: Clip, each: Judged) -> Filled:
     scores = score(each.signs, each.kind)
     known = np.flatnonzero(each.known).tolist()
@@ -192,11 +204,12 @@ def _filled(clip: Clip, each: Judged) -> Filled:
 
 def _print_means(curves: Mapping[str, Mapping[str, Sequence[float]]], most: int) -> None:
     ways = [way for way in WAYS if all(way in own for own in curves.values())]
+    means: dict[str, list[float]] = {}
     print("\nmean J&F over clips")
     print(f"{'key frames':<16}", " ".join(f"{k:>5}" for k in range(1, most + 1)))
     for way in ways:
-        means = [fmean(own[way][k] for own in curves.values()) for k in range(most)]
-        print(f"{way:<16}", " ".join(f"{mean:5.3f}" for mean in means))
+        means[way] = [fmean(own[way][k] for own in curves.values()) for k in range(most)]
+        print(f"{way:<16}", " ".join(f"{mean:5.3f}" for mean in means[way]))
     for others in (way for way in BESIDE if way in ways and len(ways) > 1):
         print(f"\nkey frames for the same J&F, as part of those of: {others}")
         for way in (way for way in ways if way != others):
@@ -205,6 +218,11 @@ def _print_means(curves: Mapping[str, Mapping[str, Sequence[float]]], most: int)
             by_count = " ".join(f"{fmean(each[k] for each in parts):5.2f}" for k in range(most - 1))
             mean = fmean(map(fmean, parts))
             print(f"{way:<16}       {by_count}   mean {mean:.2f}   by clip {own}")
+        print("the same, read off the means over clips")
+        for way in (way for way in ways if way != others):
+            parts_of_means = ratios_of_means(means[way], means[others])
+            by_count = " ".join(f"{each:5.2f}" for each in parts_of_means)
+            print(f"{way:<16}       {by_count}   mean {fmean(parts_of_means):.2f}")
 
 
 def _parser() -> argparse.ArgumentParser:

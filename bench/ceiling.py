@@ -25,7 +25,7 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.annotate import Annotator, equal, halving, ratios
+from bench.annotate import Annotator, equal, halving, ratios, ratios_of_means
 from bench.clips import CLIPS, clip_names, find_clip
 from bench.divergence import CACHE
 from bench.machine import machine
@@ -204,15 +204,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _print_means(found: Mapping[str, Mapping[str, Sequence[float]]]) -> None:
     print("\nmean J&F over clips")
+    means = {way: np.mean([own[way] for own in found.values()], axis=0).tolist() for way in WAYS}
     for way in WAYS:
-        means = np.mean([own[way] for own in found.values()], axis=0)
-        print(f"{way:<10}", *(f"{each:.3f}" for each in means))
+        print(f"{way:<10}", *(f"{each:.3f}" for each in means[way]))
     for others in ("equal", "halving"):
         print(f"\nkey frames for the same J&F, as part of those of: {others}")
         for way in WAYS:
             parts = [fmean(ratios(own[way], own[others])) for own in found.values()]
             by_clip = " ".join(f"{each:.2f}" for each in parts)
-            print(f"{way:<10} mean {fmean(parts):.2f}   by clip {by_clip}")
+            read_off = fmean(ratios_of_means(means[way], means[others]))
+            print(
+                f"{way:<10} mean {fmean(parts):.2f}   by clip {by_clip}   of means {read_off:.2f}"
+            )
 
 
 def _parser() -> argparse.ArgumentParser:

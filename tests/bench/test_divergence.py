@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.annotate import needed, ratios
+from bench.annotate import needed, ratios, ratios_of_means
 from bench.clips import CLIPS, find_clip, write_footage
 from bench.divergence import Sample, auc, fit, left_out
 from bench.judged import judge
@@ -67,10 +67,11 @@ def test_weights_are_never_negative_and_hold_on_clips_that_had_no_part() -> None
     assert ranked > 0.95
 
 
-def test_key_frames_needed_for_the_same_are_counted_in_whole_ones() -> None:
+def test_key_frames_needed_for_the_same_are_counted_in_whole_ones_and_of_means_in_parts() -> None:
     equal = [0.5, 0.6, 0.7, 0.9]
     assert [needed([0.5, 0.7, 0.8], target) for target in equal] == [1, 2, 2, 4]
     assert ratios([0.5, 0.7, 0.8], equal) == [1, 2 / 3, 1]
+    assert ratios_of_means([0.5, 0.7, 0.8], equal) == pytest.approx([0.75, 2 / 3, 1])
 
 
 def test_the_benches_judge_as_the_product_does(tmp_path: Path) -> None:
