@@ -351,9 +351,17 @@ class _Trip:
 
     def _require_unchanged(self, there: OnServer, *, adds: bool) -> None:
         """Make sure that the job is as it was when the result's export was made, if known."""
-        pulled = self._memory.pulls.get(self._head)
-        if self._moments(there) & {self._memory.pushed, pulled}:
+        pulled, moments = self._memory.pulls.get(self._head), self._moments(there)
+        if any(map(self._is_known, moments)):
             return
+        if self._memory.pushed in moments:
+            if adds and not self._memory.pushed_of:
+                return
+            raise ConflictError(
+                f"{self._target} holds a result of another export, which may know corrections "
+                f"that {self._export.path.name} does not: push a result of the newest export, pull "
+                "it and run again, or push with --replace."
+            )
         if pulled is not None:
             raise _changed(self._target)
         if not adds:  # exported by hand: all that can be known is that the result holds its masks

@@ -148,11 +148,15 @@ def test_a_second_result_replaces_our_first_one_but_no_later_work(
 def test_what_is_of_an_earlier_result_is_replaced_while_nobody_else_was_there(
     cvat, connect, settings, filled, tmp_path: Path
 ) -> None:
-    """As after a re-segmentation: masks of the first result are not those of the second."""
+    """As after a re-segmentation: masks of the first result are not those of the second.
+
+    The first one, which does not know the correction, never comes back unasked.
+    """
     job = cvat.jobs[264]
     second = tmp_path / "second.zip"
     with connect() as server:
-        push(server, filled(pulled(connect, settings)), settings)
+        first = filled(pulled(connect, settings))
+        push(server, first, settings)
         with open_export(pull(server, JOB, settings), Limits()) as export:
             kept = [shape for shape in export.tracks() if shape.frame != 7]
             write_result(second, export, sorted(kept, key=lambda shape: shape.frame), {})
@@ -161,7 +165,12 @@ def test_what_is_of_an_earlier_result_is_replaced_while_nobody_else_was_there(
             push(server, second, settings)
         job.tracks.clear()
         done = push(server, second, settings)
-    assert (done.way, len(job.shapes)) == (Way.REPLACE, 14)
+        assert (done.way, len(job.shapes)) == (Way.REPLACE, 14)
+        with pytest.raises(ConflictError, match=r"corrections that 264\S*_result.zip does not"):
+            push(server, first, settings)
+        assert len(job.shapes) == 14
+        assert push(server, second, settings).way is Way.NOTHING
+        assert push(server, first, settings, replace=True).way is Way.REPLACE
 
 
 def test_an_older_server_gets_what_is_missing_as_shapes(cvat, connect, settings, filled) -> None:
