@@ -228,7 +228,7 @@ def _alone(path: Path, engine: str, steps: int) -> float:
     """Processor seconds of one step of the engine, on the same frames."""
     if engine != "flow":
         return 0.0
-    shapes = read_seeds(path, Limits(), [0], frozenset())[0]
+    shapes = read_seeds(path, Limits(), [0], frozenset(), {})[0]
     with open_export(path, Limits()) as export:
         members = list(export.images.values())[: steps + 1]
     with ZipFrames(path, members) as frames:

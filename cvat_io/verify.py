@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
@@ -20,6 +21,11 @@ _Drawn = dict[int, dict[bytes, set[bytes]]]
 """By frame and pixels: what may stand beside the pixels (a human may draw the same mask twice)."""
 
 
+_Places = Mapping[int, Collection[int]]
+"""By frame, which of the masks that are not ignored: k of the k-th in file order."""
+_NONE: _Places = {}
+
+
 class VerificationError(Exception):
     """The result breaks a promise; it must not be published."""
 
@@ -32,6 +38,8 @@ def verify_result(
     limits: Limits,
     additions_allowed: bool = False,
     previous: Export | None = None,
+    anew: _Places = _NONE,
+    ours: _Places = _NONE,
 ) -> None:
     """Raise VerificationError unless the result keeps every promise of the format.
 
@@ -40,6 +48,9 @@ def verify_result(
     there passes may add objects that a human left out); masks with an ignored label exactly as in
     the export, on every frame; all masks canonical, on valid frames, with known labels; one mask
     a track, closed by CVAT's rule; track ids unique.
+
+    Of the export's masks on key frames those of `anew` need not be there, and those of `ours` have
+    the source "auto" in the result: an earlier run made both, as `previous` must show.
 
     On other frames only masks that we made may be lost: those that `previous`, our last result,
     has with the same label and pixels; without it, those whose source is "auto".
@@ -56,7 +67,9 @@ def verify_result(
                 raise VerificationError("the head differs from the export's")
             _check_others(written, export)
             keys = frozenset(key_frames)
-            _check_masks(written, export, keys, ignore_labels, additions_allowed)
+            drawn, made = _drawn(export, keys, ignore_labels, anew, ours)
+            _check_masks(written, drawn, keys, ignore_labels, additions_allowed)
+            _check_made(made, previous)
             _check_kept(written, export, keys, ignore_labels, previous)
             _check_tracks(written.source(), export.meta)
     except InputError as exc:
@@ -70,20 +83,57 @@ def _check_others(written: Export, export: Export) -> None:
             raise VerificationError(f"other track number {index} differs from the export's")
 
 
+def _drawn(
+    export: Export,
+    key_frames: frozenset[int],
+    ignore_labels: frozenset[str],
+    anew: _Places,
+    ours: _Places,
+) -> tuple[_Drawn, dict[int, set[bytes]]]:
+    """What must be in the result, and what is said to be made by an earlier run (its pixels)."""
+    drawn: _Drawn = {}
+    made: dict[int, set[bytes]] = {}
+    places: Counter[int] = Counter()
+    for track in export.tracks():
+        if not isinstance(track, MaskShape):
+            continue
+        frame, ignored = track.frame, track.label in ignore_labels
+        if frame not in key_frames and not ignored:
+            continue
+        k = -1
+        if not ignored:
+            k, places[frame] = places[frame], places[frame] + 1
+        is_anew, is_ours = k in anew.get(frame, ()), k in ours.get(frame, ())
+        if is_anew or is_ours:
+            made.setdefault(frame, set()).add(_digests(track)[0])
+            track = replace(track, source="auto")
+        if not is_anew:
+            pixels, beside = _digests(track)
+            drawn.setdefault(frame, {}).setdefault(pixels, set()).add(beside)
+    return drawn, made
+
+
+def _check_made(made: dict[int, set[bytes]], previous: Export | None) -> None:
+    """Check that an earlier run made what is taken for that."""
+    if not made:
+        return
+    for track in previous.tracks() if previous is not None else ():
+        if isinstance(track, MaskShape) and track.frame in made and track.source == "auto":
+            made[track.frame].discard(_digests(track)[0])
+    for frame in sorted(made):
+        if made[frame]:
+            raise VerificationError(
+                f"frame {frame} has a mask that is taken for one of an earlier run, and is none"
+            )
+
+
 def _check_masks(
     written: Export,
-    export: Export,
+    drawn: _Drawn,
     key_frames: frozenset[int],
     ignore_labels: frozenset[str],
     additions_allowed: bool,
 ) -> None:
-    drawn: _Drawn = {}
-    for track in export.tracks():
-        if isinstance(track, MaskShape) and (
-            track.frame in key_frames or track.label in ignore_labels
-        ):
-            pixels, beside = _digests(track)
-            drawn.setdefault(track.frame, {}).setdefault(pixels, set()).add(beside)
     found: set[tuple[int, bytes]] = set()
     for track in written.tracks():
         if not isinstance(track, MaskShape):

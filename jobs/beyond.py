@@ -52,6 +52,10 @@ class _Outlook:
         self._renewals: Sequence[Renewal] = drafted.plan.renewals or ()
         touched = gaps(drafted.sequence, self._keys, self._options.direction, changes.changed)
         self._gaps = [gap for gap in touched if self._known(gap)]
+        self._anew = {
+            frame: {drafted.ours.found[frame][k] for k in places}
+            for frame, places in drafted.plan.anew.items()
+        }
         self._absent: dict[int, list[int]] = {}  # where a person took an object away
         for frame in sorted(changes.compared.keys() & set(self._keys)):
             found = changes.compared[frame]
@@ -146,7 +150,9 @@ class _Outlook:
         return not any(self._shows(side, number) for side in gap.begins)
 
     def _shows(self, key: int, number: int) -> bool:
-        """Whether a key frame shows an object now."""
+        """Whether a key frame shows an object now, other than by a mask that is made anew."""
+        if number in self._anew.get(key, ()):
+            return False
         compared = self._changes.compared.get(key)
         if compared is not None:
             return number in compared.shown

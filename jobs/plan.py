@@ -22,6 +22,7 @@ from errors import InputError, one_line
 from jobs.frames_text import describe, format_frames, parse_frames
 from jobs.notes import engine_notes, plan_notes
 from jobs.options import KeyFrames, Mode, Prompts, RunOptions, require_fit
+from jobs.ours import Ours, Places, find_ours
 from jobs.renewal import Renewal, renew
 from jobs.resegment import Changes, find_changes, require_same_job
 from jobs.spans import Passes, SpanPlan, gaps, plan_spans
@@ -78,6 +79,8 @@ class RunPlan:
     None where all masks of a computed frame are made anew and no other one is touched.
     `seeds`: on key frames that differ from the previous result, the object (as that numbers them)
     of each tracked mask in file order, 0 for a new one.
+    `anew`: masks of key frames that are left out of what was drawn there, since an earlier run
+    made them and this one makes them anew; `ours`: others that an earlier run made, which stay.
     `notes`: sentences on options that change nothing.
     """
 
@@ -88,6 +91,8 @@ class RunPlan:
     borrowed: frozenset[int] = frozenset()
     renewals: tuple[Renewal, ...] | None = None
     seeds: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    anew: Places = field(default_factory=dict)
+    ours: Places = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
@@ -110,6 +115,8 @@ class RunPlan:
                 "borrowed": format_frames(sorted(self.borrowed)),
                 "renewals": None if self.renewals is None else [r.to_dict() for r in self.renewals],
                 "seeds": {str(frame): objects for frame, objects in sorted(self.seeds.items())},
+                "anew": {str(frame): places for frame, places in sorted(self.anew.items())},
+                "ours": {str(frame): places for frame, places in sorted(self.ours.items())},
                 "notes": self.notes,
             }
         )
@@ -128,7 +135,9 @@ class RunPlan:
             carried=Origin(data["carried"]),
             borrowed=frozenset(_numbers(data.get("borrowed", borrowed))),
             renewals=None if renewals is None else tuple(map(Renewal.from_dict, renewals)),
-            seeds={int(frame): tuple(each) for frame, each in data.get("seeds", {}).items()},
+            seeds=_by_frame(data.get("seeds", {})),
+            anew=_by_frame(data.get("anew", {})),
+            ours=_by_frame(data.get("ours", {})),
             notes=tuple(data.get("notes", ())),  # plans of earlier versions have none
         )
 
@@ -151,7 +160,7 @@ class Drafted:
 
     `meta`: the export's head. `sequence`: frames that have an image, ascending. `changes`: of a
     re-segmentation. `objects`: how many objects are followed, or at least so many where it takes a
-    pass to tell which masks are one object.
+    pass to tell which masks are one object. `ours`: masks on key frames that earlier runs made.
     """
 
     plan: RunPlan
@@ -160,6 +169,7 @@ class Drafted:
     sequence: tuple[int, ...]
     changes: Changes | None
     objects: int
+    ours: Ours
 
 
 def plan_run(inputs: RunInputs) -> RunPlan:
@@ -168,7 +178,7 @@ def plan_run(inputs: RunInputs) -> RunPlan:
 
 
 def draft(inputs: RunInputs) -> Drafted:
-    """Plan a run; reads `annotations` five times at most, `previous` twice, and no pixel.
+    """Plan a run; reads `annotations` six times at most, `previous` three times, and no pixel.
 
     Raises InputError for whatever a person can mend: an export that cannot be tracked, frames that
     are not the job's or leave nothing to do, a previous result of another job, a missing one.
@@ -248,6 +258,8 @@ def draft(inputs: RunInputs) -> Drafted:
             computed=bool(spans),
         ),
     )
+    ours = _ours(inputs, changes, typed)
+    anew = ours.anew(options.direction) if spans else {}
     plan = RunPlan(
         key_frames=keys,
         spans=spans,
@@ -258,8 +270,18 @@ def draft(inputs: RunInputs) -> Drafted:
         seeds=(
             {}
             if changes is None
-            else {f: changes.compared[f].objects for f in keys if f in changes.compared}
+            else {
+                frame: tuple(
+                    number
+                    for k, number in enumerate(changes.compared[frame].objects)
+                    if k not in anew.get(frame, ())
+                )
+                for frame in keys
+                if frame in changes.compared
+            }
         ),
+        anew=anew,
+        ours=ours.without(anew),
         notes=notes,
     )
     return Drafted(
@@ -269,6 +291,22 @@ def draft(inputs: RunInputs) -> Drafted:
         sequence=sequence,
         changes=changes,
         objects=_objects(inspection, plan),
+        ours=ours,
+    )
+
+
+def _ours(inputs: RunInputs, changes: Changes | None, typed: Collection[int]) -> Ours:
+    """Masks on key frames that earlier runs made, where key frames are partial."""
+    if changes is None or inputs.previous is None:
+        return Ours()
+    if inputs.options.keyframes is not KeyFrames.PARTIAL:
+        return Ours()
+    return find_ours(
+        (inputs.annotations, inputs.previous),
+        changes,
+        typed,
+        ignore_labels=inputs.ignore_labels,
+        limits=inputs.limits,
     )
 
 
@@ -351,6 +389,10 @@ def _require_images(
             f"({len(missing)} such in all): export the job again with images, or restore the frame "
             "in CVAT."
         )
+
+
+def _by_frame(data: Mapping[str, Sequence[int]]) -> dict[int, tuple[int, ...]]:
+    return {int(frame): tuple(each) for frame, each in data.items()}
 
 
 def _numbers(text: str) -> tuple[int, ...]:

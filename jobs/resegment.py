@@ -32,7 +32,7 @@ class Changes:
     flags and z-orders alone are there too. `sides`: objects (as the previous result numbers them)
     and their labels on the other key frames beside changed ones. `unknown`: frames, ascending, of
     which the previous result does not say which objects their masks show. `seen`: the objects of
-    the previous result.
+    the previous result. `imported`: whether the export was made after our result was imported.
     """
 
     key_frames: tuple[int, ...]
@@ -43,6 +43,7 @@ class Changes:
     sides: Mapping[int, Mapping[int, str]] = field(default_factory=dict)
     unknown: tuple[int, ...] = ()
     seen: Mapping[int, Seen] = field(default_factory=dict)
+    imported: bool = True
 
     @property
     def given_up(self) -> tuple[int, ...]:
@@ -126,6 +127,7 @@ def find_changes(
             borrowed=frozenset(keys - now.frames.keys()) if reuse_previous else frozenset(),
             unknown=tuple(sorted(f for f, record in before.frames.items() if not record.known)),
             seen=before.objects,
+            imported=imported,
         ),
         placed=sorted(placed - changed)[:_MOST_PLACED],
         names=before.names,

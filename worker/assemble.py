@@ -89,6 +89,8 @@ def assemble(
             inputs.limits,
             additions_allowed=inputs.options.keyframes is KeyFrames.PARTIAL,
             previous=previous,
+            anew=plan.anew,
+            ours=plan.ours,
         )
         if previous is not None and plan.renewals is not None:
             renewals = plan.renewals
@@ -113,6 +115,8 @@ def assemble(
                 inputs.limits,
                 additions_allowed=True,
                 previous=previous,
+                anew=plan.anew,
+                ours=plan.ours,
             )
         with draft.open("rb") as file:
             sha256 = file_digest(file, "sha256").hexdigest()

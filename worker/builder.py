@@ -87,7 +87,8 @@ class Builder:
                 filled = None
             self._note_carried(frame, filled is not None)
             if frame in keys:
-                found += self._finished(filled or [], found)
+                made = self._placed(filled or [], self._drawings.carried(frame))
+                found += self._finished(made, found)
             else:
                 found += self._others(frame, filled, found)
             self.labelled += any(shape.label not in ignored for shape, _ in found)
@@ -97,7 +98,7 @@ class Builder:
         """Key frame and object of each mask that is a human's though its source is "auto"."""
         for frame, shapes in self._drawings.seeds(self._plan.key_frames).items():
             for k, shape in enumerate(shapes):
-                if shape.source == AUTO:
+                if shape.source == AUTO and k not in self._drawings.ours(frame):
                     yield frame, self.objects.number((frame, k))
 
     def _human(self, frame: int) -> list[tuple[MaskShape, int]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -49,13 +50,14 @@ class Drawings:
         self.defaults = Defaults(drawn.meta.labels)
         self._origins = Origins(Lineage(0, 0, drawn.meta.frames))  # of the carried masks
         self._placed: dict[int, dict[bytes, list[Placed]]] = {}
+        self._ours: dict[int, list[int]] = {}
         self._stack = ExitStack()
         with ExitStack() as stack:
             self._drawn = self._carried = stack.enter_context(Shelf(folder))
             if plan.carried is Origin.EXPORT:
-                self._drawn.fill(drawn, lambda shape: True)
+                self._drawn.fill(_masks(drawn))
             else:
-                self._drawn.fill(drawn, self._sort)
+                self._drawn.fill(self._sorted(drawn, plan))
                 there = set(sequence) | self._placed.keys()
                 self._carried = stack.enter_context(Shelf(folder))
                 assert inputs.previous is not None
@@ -64,15 +66,14 @@ class Drawings:
                     # What was a human's and is in the export no more was taken back. Masks on key
                     # frames are laid aside to know the export's again.
                     self._carried.fill(
-                        previous,
-                        lambda s: (
-                            s.frame in self._keys
-                            or (
-                                self._carries(s)
-                                and s.frame in there
-                                and (s.source == AUTO or s.frame in self._placed)
-                            )
-                        ),
+                        s
+                        for s in _masks(previous)
+                        if s.frame in self._keys
+                        or (
+                            self._carries(s)
+                            and s.frame in there
+                            and (s.source == AUTO or s.frame in self._placed)
+                        )
                     )
             self._shown = self._was_shown() if self.lineage.objects else {}
             self._stack = stack.pop_all()
@@ -83,7 +84,10 @@ class Drawings:
         return self._origins.lineage
 
     def human(self, frame: int) -> list[MaskShape]:
-        """What a human drew on a frame: on a key frame all, on others only ignored labels."""
+        """What a human drew on a frame: on a key frame all, on others only ignored labels.
+
+        Masks on key frames that an earlier run made, and that stay, are among them (`ours`).
+        """
         return [shape for shape in self._drawn.take(frame) if not self._carries(shape)]
 
     def tracked(self, frame: int) -> list[MaskShape]:
@@ -95,9 +99,15 @@ class Drawings:
     def carried(self, frame: int) -> list[tuple[MaskShape, int]]:
         """The masks that may stay on a frame that is no key frame, and their objects.
 
-        Objects are numbered as the previous result does it; 0: not known.
+        On a key frame, those that we made there before. Objects are numbered as the previous
+        result does it; 0: not known.
         """
-        found = [shape for shape in self._carried.take(frame) if self._carries(shape)]
+        found = [
+            shape
+            for shape in self._carried.take(frame)
+            if self._carries(shape)
+            or (shape.label not in self.ignored and self._origins.made(shape))
+        ]
         placed = {d: iter(each) for d, each in self._placed.get(frame, {}).items()}
         carried = []
         for shape in found:
@@ -138,6 +148,10 @@ class Drawings:
             for number, shapes in found.items()
         }
 
+    def ours(self, frame: int) -> Collection[int]:
+        """Which of a key frame's tracked masks an earlier run made: k of the k-th."""
+        return self._ours.get(frame, ())
+
     def carries(self, frame: int) -> bool:
         """Whether masks are there to stay on a frame."""
         return any(map(self._carries, self._carried.bare(frame)))
@@ -167,17 +181,37 @@ class Drawings:
     def _carries(self, shape: MaskShape) -> bool:
         return shape.frame not in self._keys and shape.label not in self.ignored
 
-    def _sort(self, shape: MaskShape) -> bool:
-        """Whether a mask of the export is kept as it is; of others, note how they are placed."""
-        if not self._carries(shape):
-            return True
+    def _sorted(self, drawn: Export, plan: RunPlan) -> Iterator[MaskShape]:
+        """The masks of the export that are kept; of others, note how they are placed."""
+        places: Counter[int] = Counter()  # of tracked masks on key frames, as far as we are
+        left: Counter[int] = Counter()
+        for shape in _masks(drawn):
+            frame = shape.frame
+            if self._carries(shape):
+                self._note_placed(shape)
+                continue
+            if shape.label not in self.ignored:
+                k, places[frame] = places[frame], places[frame] + 1
+                if k in plan.anew.get(frame, ()):
+                    self._note_placed(shape)
+                    continue
+                if k in plan.ours.get(frame, ()):
+                    self._ours.setdefault(frame, []).append(left[frame])
+                    shape = replace(shape, source=AUTO)
+                left[frame] += 1
+            yield shape
+
+    def _note_placed(self, shape: MaskShape) -> None:
         digest = mask_digest(shape, self.defaults)
         same = self._placed.setdefault(shape.frame, {}).setdefault(digest, [])
         same.append((shape.occluded, shape.z_order))
-        return False
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._stack.close()
+
+
+def _masks(export: Export) -> Iterator[MaskShape]:
+    return (track for track in export.tracks() if isinstance(track, MaskShape))

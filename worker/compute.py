@@ -79,7 +79,9 @@ def compute_span(
     clock = StageClock()
     attempt = Attempt(folder, span.ordinal, fence)
     if seeds is None:
-        seeds = read_seeds(inputs.annotations, inputs.limits, span.anchors, inputs.ignore_labels)
+        seeds = read_seeds(
+            inputs.annotations, inputs.limits, span.anchors, inputs.ignore_labels, plan.anew
+        )
     with _open_frames(inputs, span, clock) as frames, memory_in_words(inputs.engine):
         job = SpanJob(
             span=span,

@@ -102,11 +102,15 @@ def learn_objects(
     if not engines.resolve(inputs.engine).learns:
         return Learned(None, 0.0)
     if seeds is None:
-        seeds = read_seeds(inputs.annotations, inputs.limits, plan.key_frames, inputs.ignore_labels)
+        seeds = read_seeds(
+            inputs.annotations, inputs.limits, plan.key_frames, inputs.ignore_labels, plan.anew
+        )
+    # A key frame of which only our masks are left out says nothing of what is there.
+    shown = [f for f in plan.key_frames if seeds[f] or f not in plan.anew]
     with _open_key_frames(inputs, plan) as images, memory_in_words(inputs.engine):
         learned = engines.learn(
             inputs.engine,
-            KeyFrameExamples(images, plan.key_frames, seeds),
+            KeyFrameExamples(images, shown, seeds),
             device=device,
             seed=inputs.options.seed,
             threads=threads,

@@ -110,7 +110,7 @@ def track(
         assert completed is not None  # nobody stops it
         inputs = completed
         keys = plan.key_frames if plan.spans else ()
-        seeds = read_seeds(inputs.annotations, inputs.limits, keys, inputs.ignore_labels)
+        seeds = read_seeds(inputs.annotations, inputs.limits, keys, inputs.ignore_labels, plan.anew)
         tell = on_progress or _nobody
         tell(0, total)
         learned = Learned(None, 0.0)

@@ -71,7 +71,7 @@ def complete(
             masks = _masks(inputs, prompts, make_segmenter, should_stop or _never)
         if masks is None:
             return None
-        _write(inputs, copy, [*masks, *_borrowed(inputs, plan)])
+        _write(inputs, copy, [*_borrowed(inputs, plan), *masks])
     return replace(inputs, annotations=copy, original=inputs.annotations)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from cvat_io.masks import paint
 from cvat_io.model import MaskShape
 from cvat_io.reader import open_export
 from errors import InputError
+from jobs.ours import Places
 from jobs.plan import RunInputs, RunPlan
 from jobs.sheet import name_of
 from tracker.identity import iou_table, match
@@ -30,10 +32,18 @@ MOST_OBJECTS = 65535  # what a label map can tell apart
 
 
 def read_seeds(
-    path: Path, limits: Limits, frames: Collection[int], ignore_labels: Collection[str]
+    path: Path,
+    limits: Limits,
+    frames: Collection[int],
+    ignore_labels: Collection[str],
+    anew: Places,
 ) -> Seeds:
-    """The tracked masks of `path` on `frames`; a frame without any has an empty entry."""
+    """The tracked masks of `path` on `frames`; a frame without any has an empty entry.
+
+    `anew`: masks that are left out (`jobs.plan.RunPlan`).
+    """
     found: dict[int, list[MaskShape]] = {frame: [] for frame in frames}
+    places: Counter[int] = Counter()
     with open_export(path, limits) as export:
         defaults = Defaults(export.meta.labels)
         for shape in export.tracks():
@@ -42,6 +52,9 @@ def read_seeds(
                 and shape.frame in found
                 and shape.label not in ignore_labels
             ):
+                k, places[shape.frame] = places[shape.frame], places[shape.frame] + 1
+                if k in anew.get(shape.frame, ()):
+                    continue
                 said = defaults.set_of(shape)
                 found[shape.frame].append(replace(shape, attributes=said))
     return found
@@ -64,13 +77,18 @@ class RecentSeeds:
         """The seeds of all key frames; what was read last counts while the file is the same."""
         state = inputs.annotations.stat()
         stamp = (inputs.annotations, state.st_size, state.st_mtime_ns)
-        key = (*stamp, plan.key_frames, inputs.ignore_labels)
+        anew = tuple(sorted(plan.anew.items()))
+        key = (*stamp, plan.key_frames, anew, inputs.ignore_labels)
         with self._lock:
             if self._seeds is not None and key == self._key:
                 return self._seeds
             self._seeds = None  # let go of the old ones first
             seeds = read_seeds(
-                inputs.annotations, inputs.limits, plan.key_frames, inputs.ignore_labels
+                inputs.annotations,
+                inputs.limits,
+                plan.key_frames,
+                inputs.ignore_labels,
+                plan.anew,
             )
             held = sum(shape.mask.runs.nbytes for shapes in seeds.values() for shape in shapes)
             if held <= self._most_bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
@@ -11,7 +11,6 @@ from typing import Self
 import numpy as np
 
 from cvat_io.model import Mask, MaskShape
-from cvat_io.reader import Export
 
 _NO_RUNS = np.empty(0, dtype=np.int32)
 
@@ -25,15 +24,14 @@ class Shelf:
         self._entries: dict[int, list[tuple[MaskShape, int, int]]] = {}
         self._end = 0
 
-    def fill(self, export: Export, wanted: Callable[[MaskShape], bool]) -> Self:
-        """Lay aside the masks of `export` that are wanted."""
-        for shape in export.tracks():
-            if isinstance(shape, MaskShape) and wanted(shape):
-                data = shape.mask.runs.astype(np.int32, copy=False).tobytes()
-                self._file.write(data)
-                entry = (bare(shape), self._end, len(data))
-                self._entries.setdefault(shape.frame, []).append(entry)
-                self._end += len(data)
+    def fill(self, shapes: Iterable[MaskShape]) -> Self:
+        """Lay masks aside."""
+        for shape in shapes:
+            data = shape.mask.runs.astype(np.int32, copy=False).tobytes()
+            self._file.write(data)
+            entry = (bare(shape), self._end, len(data))
+            self._entries.setdefault(shape.frame, []).append(entry)
+            self._end += len(data)
         return self
 
     def bare(self, frame: int) -> list[MaskShape]:

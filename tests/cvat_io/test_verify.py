@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,29 @@ def test_additions_on_a_key_frame_need_leave(tmp_path: Path) -> None:
         verify_result(out, opened, {1}, frozenset(), Limits(), additions_allowed=True)
         with pytest.raises(VerificationError, match="did not draw"):
             verify_result(out, opened, {1}, frozenset(), Limits())
+
+
+def test_only_what_an_earlier_run_made_may_be_made_anew_on_a_key_frame(tmp_path: Path) -> None:
+    """Promise: whatever a plan takes for ours, a human's mask is never left out or marked."""
+    out, old = tmp_path / "result.zip", tmp_path / "old.zip"
+    with open_export(export_file(tmp_path, track(mask(1))), Limits()) as opened:
+        drawn = human(opened)
+        anew, ours = {"anew": {1: (0,)}}, {"ours": {1: (0,)}}
+        for source in ("auto", "manual"):
+            marked = [replace(each, source=source) for each in drawn]
+            write_result(old, opened, marked, {})
+            with open_export(old, Limits()) as previous:
+                for masks, said in (([], anew), (marked, ours)):
+                    write_result(out, opened, masks, {})
+                    args = (out, opened, {1}, frozenset(), Limits())
+                    if source == "auto":
+                        verify_result(*args, previous=previous, **said)
+                    else:
+                        with pytest.raises(VerificationError, match="frame 1"):
+                            verify_result(*args, previous=previous, **said)
+        write_result(out, opened, [], {})
+        with pytest.raises(VerificationError, match="earlier run, and is none"):
+            verify_result(out, opened, {1}, frozenset(), Limits(), **anew)
 
 
 def test_ignored_labels_stay_as_drawn_on_every_frame(tmp_path: Path) -> None:

@@ -32,6 +32,8 @@ def test_a_plan_survives_its_json():
         borrowed=frozenset({3}),
         renewals=(Renewal(1, 2, frozenset({2, 5})), Renewal(5, 9, frozenset())),
         seeds={4: (2, 0)},
+        anew={3: (1,), 4: (0, 2)},
+        ours={0: (1,)},
     )
     assert RunPlan.from_json(plan.to_json()) == plan
     assert RunPlan.from_json(replace(plan, fill=None).to_json()).fill is None

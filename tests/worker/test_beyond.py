@@ -18,7 +18,7 @@ from cvat_io.result import read_note, write_result
 from jobs.beyond import beyond
 from jobs.frames_text import parse_frames
 from jobs.options import Direction, KeyFrames, Mode
-from tests.helpers.clips import content, masks_by_frame, tiny_clip, write_clip
+from tests.helpers.clips import content, masks_by_frame, shapes_of, tiny_clip, write_clip
 from tests.helpers.trips import LIMITS, exported, objects_by_frame, plan_of, roughened, run
 
 LENGTH = 30
@@ -148,6 +148,19 @@ def test_what_is_said_of_an_object_is_what_the_run_does(
     known, _, new = (said or "").partition("\n")
     sentences = [THING + known] if known else []
     held_to_the_run(tmp_path, first, previous, now, options, [*sentences, *([new] if new else [])])
+
+
+def test_what_we_added_to_key_frames_is_not_said_to_keep_an_object(tmp_path: Path) -> None:
+    """Promise: where a person takes back the only mask that they drew, ours go with it."""
+    first, whole = tmp_path / "first.zip", tmp_path / "whole.zip"
+    masks = [*shapes_of(CLIP, 0, 0), shapes_of(CLIP, 15, 15)[0]]
+    run(write_clip(first, CLIP, (), masks=masks), whole, **PARTIAL)
+    now = exported(roughened(whole, tmp_path / "rough.zip"))
+    without(0, "thing")(now)
+    held_to_the_run(
+        tmp_path, first, tmp_path / "rough.zip", now, PARTIAL,
+        [f"{THING}its 29 masks on frames 1-29 are taken away, since no key frame shows it."],
+    )  # fmt: skip
 
 
 def test_an_object_that_a_new_key_frame_happens_to_lack_is_told_of(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ Each round is a re-segmentation of what CVAT gives back of the result before it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 
+from cvat_io.masks import iou
 from cvat_io.model import MaskShape
-from cvat_io.result import read_note
+from cvat_io.reader import open_export
+from cvat_io.result import read_note, write_result
 from jobs.options import Direction, KeyFrames, Mode
 from tests.helpers.clips import Clip, contents, masks_by_frame, shapes_of, tiny_clip, write_clip
-from tests.helpers.trips import exported, objects_by_frame, run
+from tests.helpers.trips import LIMITS, exported, key_frames, objects_by_frame, run
 
 CLIP = tiny_clip(10)
 FORWARD = {"direction": Direction.FORWARD}
@@ -155,3 +157,146 @@ def test_key_frames_that_a_model_of_cvat_drew_are_a_humans(tmp_path: Path) -> No
         assert [s.source for s in after[0]] == ["auto", "auto"]
         assert placed(after[4]) == [("object", True, frame), ("thing", True, frame)]
         assert placed(after[5]) == [("object", False, 0), ("thing", False, 0)]
+
+
+# Where key frames are partial, runs add to them what a human did not draw there.
+
+PARTIAL = {"keyframes": KeyFrames.PARTIAL}
+
+
+def strayed(result: Path, first: int, by: int = 9) -> None:
+    """Let a result be one whose pass lost the thing from a frame on."""
+    rewrite(
+        result,
+        lambda shapes: [
+            replace(s, mask=replace(s.mask, left=min(64 - s.mask.width, s.mask.left + by)))
+            if s.label == "thing" and s.frame >= first
+            else s
+            for s in shapes
+        ],
+    )
+
+
+def rewrite(result: Path, change: Callable[[list[MaskShape]], list[MaskShape]], *gone: str) -> None:
+    """Change the masks of a result, frame by frame; `gone`: what its note does not say then."""
+    note = read_note(result)
+    note = {key: said for key, said in note.items() if key not in ("mask_relay", *gone)}
+    shapes = [s for _, each in sorted(masks_by_frame(result).items()) for s in change(each)]
+    was = result.with_name("was.zip")
+    result.rename(was)
+    with open_export(was, LIMITS) as archive:
+        write_result(result, archive, shapes, note, keep_ids=True)
+
+
+def quality(result: Path) -> list[float]:
+    """IoU of the thing with its exact mask, frame by frame."""
+    masks = masks_by_frame(result)
+    exact = {frame: shapes_of(CLIP, frame, frame)[1].mask for frame in range(10)}
+    return [
+        next((iou(s.mask, exact[frame]) for s in masks[frame] if s.label == "thing"), 0.0)
+        for frame in range(10)
+    ]
+
+
+def of_thing(shapes: Sequence[MaskShape]) -> MaskShape:
+    (found,) = (shape for shape in shapes if shape.label == "thing")
+    return found
+
+
+def thing_left_out(tmp_path: Path, **options: Any) -> Rounds:
+    """On key frame 5 a human drew the object alone; a run added the thing, which had strayed."""
+    job = Rounds(tmp_path, [*drawn(0), *without(drawn(5), "thing")], **PARTIAL, **options)
+    strayed(job.result, 3)
+    assert of_thing(masks_by_frame(job.result)[5]).source == "auto"
+    return job
+
+
+def corrected_on_3(job: Rounds) -> dict[int, list[MaskShape]]:
+    """What CVAT gives back once a human drew the thing on frame 3 where it is."""
+    now = job.exported()
+    exact = of_thing(drawn(3))
+    now[3] = [exact if shape.label == "thing" else shape for shape in now[3]]
+    return now
+
+
+def test_what_a_run_added_to_a_key_frame_is_made_anew_when_a_human_corrects_it_elsewhere(
+    tmp_path: Path,
+) -> None:
+    """Promise: our own masks never become a human's by coming back from CVAT."""
+    job = thing_left_out(tmp_path)
+    # Nothing is computed for this, and what is ours is still known to be ours.
+    now = job.exported()
+    now[7] = [replace(shape, z_order=3) for shape in now[7]]
+    job.correct(now, **PARTIAL)
+    assert of_thing(masks_by_frame(job.result)[5]).source == "auto"
+    assert quality(job.result)[5] < 0.3
+    job.correct(corrected_on_3(job), **PARTIAL)
+    assert key_frames(job.result) == [0, 3, 5]
+    assert min(quality(job.result)) > 0.9
+    after = masks_by_frame(job.result)
+    assert of_thing(after[3]).source == "manual"
+    assert of_thing(after[5]).source == "auto"
+    # What nobody touched on the corrected frame is ours too.
+    assert [s.source for s in after[3] if s.label == "object"] == ["auto"]
+
+
+def test_a_mask_that_a_run_added_is_a_humans_once_they_edit_it_or_name_its_frame(
+    tmp_path: Path,
+) -> None:
+    """Promise: whatever a human drew or said is right stays to the pixel."""
+    job = thing_left_out(tmp_path)
+    before = job.exported()
+    now = corrected_on_3(job)
+    now[5] = moved(now[5], "thing")
+    first = job.result
+    job.correct(now, **PARTIAL)
+    assert contents([of_thing(masks_by_frame(job.result)[5])]) == contents([of_thing(now[5])])
+    job.result = first
+    job.correct(corrected_on_3(job), frames="5", **PARTIAL)
+    after = masks_by_frame(job.result)
+    assert contents(after[5]) == contents(before[5])
+
+
+def test_what_a_human_placed_stays_on_masks_that_a_run_added_to_key_frames(
+    tmp_path: Path,
+) -> None:
+    """Promise: edits of occluded and z-order survive there too."""
+    job = thing_left_out(tmp_path)
+    now = corrected_on_3(job)
+    now[5] = [replace(s, occluded=True, z_order=7) if s.label == "thing" else s for s in now[5]]
+    job.correct(now, **PARTIAL)
+    assert quality(job.result)[5] > 0.9
+    assert placed(masks_by_frame(job.result)[5]) == [("object", False, 0), ("thing", True, 7)]
+
+
+def test_what_no_humans_mask_leads_to_stays_where_a_run_added_it(tmp_path: Path) -> None:
+    """Promise: nothing vanishes only since no pass comes there any more."""
+    job = Rounds(tmp_path, [*without(drawn(0), "thing"), *drawn(8)], **PARTIAL)
+    before = job.exported()
+    now = job.exported()
+    now[4] = moved(now[4], "object")
+    job.correct(now, **PARTIAL, **FORWARD)
+    after = masks_by_frame(job.result)
+    assert frames_of(job.result, "thing") == [*range(10)]
+    assert of_thing(after[0]).source == "auto"
+    assert contents([replace(of_thing(after[0]), source="manual")]) == contents(
+        [of_thing(before[0])]
+    )
+
+
+@pytest.mark.parametrize("older", [False, True], ids=["", "of an older result"])
+def test_key_frames_of_a_model_of_cvats_own_stay_where_key_frames_are_partial(
+    tmp_path: Path, older: bool
+) -> None:
+    """Promise: a human's masks are told from ours by more than what CVAT writes beside them."""
+    masks = [replace(shape, source="auto") for shape in drawn(0, 6)]
+    job = Rounds(tmp_path, masks, **PARTIAL)
+    if older:
+        rewrite(job.result, list, "drawn")
+    for frame in (3, 8):
+        now = job.exported()
+        now[frame] = moved(now[frame], "thing")
+        job.correct(now, **PARTIAL)
+        after = masks_by_frame(job.result)
+        for key in (0, 6):
+            assert contents(after[key]) == contents(now[key])
