@@ -25,6 +25,7 @@ from worker import heartbeat, leases
 from worker.heartbeat import Heartbeat, Identity, Pace
 from worker.local import track
 from worker.loop import SpanLoop
+from worker.span_work import SpanWork
 
 ME = Identity(name="w", host="here", device="cpu")
 
@@ -81,15 +82,15 @@ def test_an_attempt_that_meets_a_full_disk_is_handed_back_and_no_attempt_is_used
 ) -> None:
     full, tries = threading.Event(), []
     full.set()
-    compute = SpanLoop._compute
+    compute = SpanWork._compute
 
-    def meets_it(self: SpanLoop, lease: leases.Lease, beat: Heartbeat) -> None:
+    def meets_it(self: SpanWork, lease: leases.Lease, beat: Heartbeat) -> None:
         if full.is_set():
             tries.append(lease.fence)
             raise OSError(errno.ENOSPC, "No space left on device", "0.1.jsonl")
         compute(self, lease, beat)
 
-    monkeypatch.setattr(SpanLoop, "_compute", meets_it)
+    monkeypatch.setattr(SpanWork, "_compute", meets_it)
     with running(a_loop(settings, database)):
         wait_until("some tries", lambda: len(tries) > leases.MAX_ATTEMPTS)
         wait_until(
@@ -236,10 +237,10 @@ def test_room_is_looked_for_by_writing(tmp_path: Path) -> None:
 def test_an_error_that_is_no_disks_fault_counts_as_an_attempt(
     ready: Jobs, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def breaks(self: SpanLoop, lease: leases.Lease, beat: Heartbeat) -> None:
+    def breaks(self: SpanWork, lease: leases.Lease, beat: Heartbeat) -> None:
         raise IsADirectoryError(errno.EISDIR, "Is a directory", "x")
 
-    monkeypatch.setattr(SpanLoop, "_compute", breaks)
+    monkeypatch.setattr(SpanWork, "_compute", breaks)
     with running(a_loop(settings, database)):
         wait_for(ready, "264", JobState.FAILED)
     assert "after 4 attempts" in ready.job("264").job.reason

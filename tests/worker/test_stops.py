@@ -17,6 +17,7 @@ from errors import InputError
 from jobs.frames_text import format_frames
 from jobs.options import Direction, KeyFrames, RunOptions
 from tests.helpers.clips import (
+    LABELS,
     Clip,
     content,
     masks_by_frame,
@@ -27,6 +28,7 @@ from tests.helpers.clips import (
 from worker.local import track
 
 FRAMES = 14
+NAMED = [replace(label, attributes=LABELS[0].attributes) for label in LABELS]  # all have names
 
 
 def clip_with_a_cut() -> Clip:
@@ -44,7 +46,7 @@ def export_of(folder: Path, keys: list[int]) -> Path:
         for key in keys
         for name, shape in zip("13", shapes_of(clip, key, key, without=frozenset({2})), strict=True)
     ]
-    return write_clip(folder / "e.zip", clip, (), masks=masks)
+    return write_clip(folder / "e.zip", clip, (), masks=masks, labels=NAMED)
 
 
 def run(export: Path, folder: Path, limit: float, **options) -> tuple[dict, dict]:
@@ -145,7 +147,9 @@ def test_objects_that_vanish_are_noted_with_the_frame_on_which_they_do(tmp_path:
         for key in (0, FRAMES - 1)
         for k, shape in enumerate(shapes_of(clip, key, key))
     ]
-    report, _ = run(write_clip(tmp_path / "e.zip", clip, (), masks=masks), tmp_path / "out", 0.0)
+    report, _ = run(
+        write_clip(tmp_path / "e.zip", clip, (), masks=masks, labels=NAMED), tmp_path / "out", 0.0
+    )
     frames = [entry["frame"] for entry in report["divergence"]]
     gone = {entry["frame"] for entry in report["divergence"] if entry.get("gone")}
     assert gone
