@@ -19,6 +19,7 @@ import os
 import signal
 import struct
 import sys
+import threading
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -43,6 +44,8 @@ LOG = "SYNTHETIC_LOG"
 _STAMP = struct.Struct(">2sIII?")
 _MAGIC = b"MR"
 _HEIGHT, _WIDTH = 36, 48
+_lock = threading.Lock()
+_users = 0  # threads inside of `registered`
 _LABELS = (Label("object", "#ff0000", "any"), Label("thing", "#00ff00", "any"))
 
 
@@ -134,13 +137,19 @@ def begun(log: Path) -> list[Begun]:
 
 @contextmanager
 def registered() -> Iterator[None]:
-    """Have the engine in the registry of engines for a while."""
-    before = engines._REGISTRY
-    _register()
+    """Have the engine in the registry of engines for a while; threads may overlap in it."""
+    global _users
+    with _lock:
+        _users += 1
+        _register()
     try:
         yield
     finally:
-        engines._REGISTRY = before
+        with _lock:
+            _users -= 1
+            if not _users:
+                rest = {name: entry for name, entry in engines._REGISTRY.items() if name != ENGINE}
+                engines._REGISTRY = MappingProxyType(rest)
 
 
 def _register() -> None:
