@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import typing
+from collections.abc import Callable
+from contextlib import suppress
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 
 from flask import Request
 
@@ -20,6 +22,7 @@ JSON_BYTES = 64 * 1024  # more than any sound set of options needs
 MOST_SPANS = 10_000  # that `parallel_spans` may ask for
 MOST_TEXT = 2000  # characters of an option that is a text
 MOST_ENGINE = 80  # characters of an engine's name
+_Number = TypeVar("_Number", int, float)
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
 
@@ -109,32 +112,31 @@ def only_state(request: Request) -> JobState | None:
 
 def whole(request: Request, name: str, default: int, low: int, high: int) -> int:
     """Return a whole number from the query; raises InputError where it is none in [low, high]."""
-    raw = request.args.get(name)
-    if raw is None or raw == "":
-        return default
-    try:
-        number = int(raw)
-    except ValueError:
-        number = low - 1
-    if not low <= number <= high:
-        shown = one_line(raw, 40)
-        raise InputError(f"{name}={shown} cannot be used: give a whole number, {low} to {high}.")
-    return number
+    found = _within(request, name, int, low, high, f"a whole number, {low} to {high}")
+    return default if found is None else found
 
 
 def real(request: Request, name: str, low: float, high: float) -> float | None:
     """Return a number from the query, None where none is given; InputError unless [low, high]."""
+    return _within(request, name, float, low, high, f"a number, {low:g} to {high:g}")
+
+
+def _within(
+    request: Request,
+    name: str,
+    kind: Callable[[str], _Number],
+    low: _Number,
+    high: _Number,
+    asked: str,
+) -> _Number | None:
     raw = request.args.get(name)
     if raw is None or raw == "":
         return None
-    try:
-        number = float(raw)
-    except ValueError:
-        number = low - 1
-    if not low <= number <= high:
-        shown = one_line(raw, 40)
-        raise InputError(f"{name}={shown} cannot be used: give a number, {low:g} to {high:g}.")
-    return number
+    with suppress(ValueError):
+        number = kind(raw)
+        if low <= number <= high:
+            return number
+    raise InputError(f"{name}={one_line(raw, 40)} cannot be used: give {asked}.")
 
 
 def _value(name: str, given: Any, kind: type) -> Any:
