@@ -1,19 +1,21 @@
 """A simulated annotator, and how many key frames it needs: `python -m bench.annotate`.
 
 It draws frame 0, has the clip filled, and then draws one frame after the other, each time with its
-true masks, and has it filled again. J&F is the mean over all frames after the first that have true
-masks, those that were drawn included, as they are in the result. Which frames it draws:
+true masks, and has it segmented again as the product does: only what lies between the new key
+frame and its neighbours is computed anew, and an engine that learns goes on from what it learned
+before. J&F is the mean over all frames after the first that have true masks, those that were drawn
+included, as they are in the result. Which frames it draws:
 
 - suggested: the one that `jobs.next_frame` names
 - equal: 0, n/K, 2n/K, ... for K key frames; for each K all of them are placed anew, so that whoever
-  draws them has to know K beforehand
+  draws them has to know K beforehand, and filled in a first run
 - halving: 0, n/2, n/4, 3n/4, n/8, ...: one after the other as well, in the middle of what is empty
 - random: drawn by lot
 
 *Key frames for the same J&F*: for each clip and each number K of 2 and more, the fewest suggested
 key frames that reach the J&F of K equally spaced ones (or of K by halving), divided by K; where
---most do not reach it, one more than --most counts. Only what lies between a new key frame and its
-neighbours is computed anew where the engine does not learn. Passes are kept in --cache and ways
+--most do not reach it, one more than --most counts. The same is read off the means over clips.
+With several --seeds, of engine and lots, J&F is their mean. Passes are kept in --cache and ways
 that are done in --json: a run that was broken off goes on.
 """
 
@@ -25,7 +27,7 @@ import random
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -38,7 +40,7 @@ from bench.divergence import CACHE
 from bench.judged import Judged, judge_gap
 from bench.machine import machine
 from bench.measures import contour, region
-from bench.passes import Clip, Engine
+from bench.passes import Clip, Engine, Rounds
 from errors import InputError
 from jobs.next_frame import FrameDoubt, next_frame
 from tracker.divergence import reasons, score
@@ -62,33 +64,49 @@ class Annotator:
 
     clip: Clip
     engine: Engine
-    _known: dict[tuple[Sequence[int], Gap], list[Filled]] = field(default_factory=dict)
+    _known: dict[tuple[Rounds, Gap], list[Filled]] = field(default_factory=dict)
 
-    def fill(self, keys: Sequence[int]) -> list[Filled]:
-        """All frames but the key frames, with true masks on `keys`."""
-        return [each for gap in pairwise([None, *keys, None]) for each in self._gap(keys, gap)]
+    def fill(self, rounds: Rounds) -> list[Filled]:
+        """All frames but the key frames after the last of `rounds`, each with one key frame more.
 
-    def quality(self, keys: Sequence[int]) -> float:
+        What is between two key frames is what the run made of it that came with the later of them.
+        """
+        gaps = pairwise([None, *rounds[-1], None])
+        return [each for gap in gaps for each in self._gap(_run_of(rounds, gap), gap)]
+
+    def quality(self, rounds: Rounds) -> float:
         """Mean J&F of the result, drawn frames included, without the first frame."""
-        found = [each.quality for each in self.fill(keys) if each.quality is not None]
-        drawn = [1.0 for key in keys if key > 0]
+        found = [each.quality for each in self.fill(rounds) if each.quality is not None]
+        drawn = [1.0 for key in rounds[-1] if key > 0]
         return fmean(found + drawn)
 
-    def suggestions(self, most: int) -> list[tuple[int, ...]]:
-        """1, 2, ... `most` key frames, by suggestion; they stay where nothing is suggested."""
-        found: list[tuple[int, ...]] = [(0,)]
-        while len(found) < most:
-            doubts = [each.doubt for each in self.fill(found[-1]) if each.quality is not None]
-            named = next_frame(1, doubts, found[-1])
-            found.append(tuple(sorted({*found[-1], *([] if named is None else [named.frame])})))
-        return found
+    def suggestion(self, rounds: Rounds) -> int | None:
+        """The frame to draw next; None where nothing is suggested."""
+        doubts = [each.doubt for each in self.fill(rounds) if each.quality is not None]
+        named = next_frame(1, doubts, rounds[-1])
+        return None if named is None else named.frame
 
-    def _gap(self, keys: Sequence[int], gap: Gap) -> list[Filled]:
-        at = (tuple(keys) if self.engine.learns else (), gap)
+    def suggestions(self, most: int) -> Rounds:
+        """1, 2, ... `most` key frames, by suggestion; they stay where nothing is suggested."""
+        rounds: Rounds = ((0,),)
+        while len(rounds) < most:
+            named = self.suggestion(rounds)
+            rounds = (*rounds, tuple(sorted({*rounds[-1], *([] if named is None else [named])})))
+        return rounds
+
+    def _gap(self, rounds: Rounds, gap: Gap) -> list[Filled]:
+        at = (rounds if self.engine.learns else (), gap)
         if at not in self._known:
-            found = judge_gap(self.clip, self.engine, keys, *gap)
+            found = judge_gap(self.clip, self.engine, rounds, *gap)
             self._known[at] = [_filled(self.clip, each) for each in found]
         return self._known[at]
+
+
+def _run_of(rounds: Rounds, gap: Gap) -> Rounds:
+    """The rounds up to the first one that has both ends of a gap."""
+    ends = {end for end in gap if end is not None}
+    first = next(number for number, keys in enumerate(rounds) if ends <= set(keys))
+    return rounds[: first + 1]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -97,24 +115,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(given)
     print(time.strftime("%Y-%m-%d"), machine(), sep="\n")
     print("python -m bench.annotate", shlex.join(given), flush=True)
-    engine = Engine(name=options.engine, cache=options.cache)
-    curves: dict[str, dict[str, list[float]]] = {}
+    known: dict[str, dict[str, dict[str, list[float]]]] = {}  # J&F by clip, way and seed
     if options.json and options.json.exists():
-        curves = json.loads(options.json.read_text(encoding="utf-8"))
+        known = json.loads(options.json.read_text(encoding="utf-8"))
+    curves: dict[str, dict[str, list[float]]] = {}
     try:
         for name in options.clips.split(",") if options.clips else clip_names(options.data):
             clip = Clip(find_clip(name, options.data))
             if len(clip.drawn) < clip.length:
                 print(f"{name}: not every frame has true masks", flush=True)
                 continue
-            annotator, own = Annotator(clip, engine), curves.setdefault(name, {})
+            seeded = [
+                Engine(name=options.engine, cache=options.cache, seed=s) for s in options.seeds
+            ]
+            annotators = [Annotator(clip, engine) for engine in seeded]
             for way in options.ways:
-                if len(own.get(way, [])) < options.most:
-                    own[way] = annotate(annotator, way, options.most, options.seed)
-                figures = " ".join(f"{each:.3f}" for each in own[way])
+                own = known.setdefault(name, {}).setdefault(way, {})
+                for annotator in annotators:
+                    seed = annotator.engine.seed
+                    if len(own.get(str(seed), [])) < options.most:
+                        own[str(seed)] = annotate(annotator, way, options.most)
+                        if options.json:
+                            text = json.dumps(known, indent=1) + "\n"
+                            options.json.write_text(text, encoding="utf-8")
+                mean = np.mean([own[str(seed)][: options.most] for seed in options.seeds], axis=0)
+                curves.setdefault(name, {})[way] = mean.tolist()
+                figures = " ".join(f"{each:.3f}" for each in mean)
                 print(f"{name:<16} {way:<10} {figures}", flush=True)
-                if options.json:
-                    options.json.write_text(json.dumps(curves, indent=1) + "\n", encoding="utf-8")
     except InputError as exc:
         print(exc, file=sys.stderr)
         return 2
@@ -123,18 +150,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def annotate(annotator: Annotator, way: str, most: int, seed: int) -> list[float]:
-    """J&F with 1, 2, ... `most` key frames, chosen in one of `WAYS`."""
-    length = annotator.clip.length
-    lots = (0, *random.Random(seed).sample(range(1, length), most - 1))
-    counts = range(1, most + 1)
-    choices: Mapping[str, Callable[[], Iterable[Sequence[int]]]] = {
-        "suggested": lambda: annotator.suggestions(most),
-        "equal": lambda: [equal(length, count) for count in counts],
-        "halving": lambda: [halving(length, count) for count in counts],
-        "random": lambda: [sorted(lots[:count]) for count in counts],
-    }
-    return [annotator.quality(keys) for keys in choices[way]()]
+def annotate(annotator: Annotator, way: str, most: int) -> list[float]:
+    """J&F with 1, 2, ... `most` key frames, chosen in one of `WAYS`; lots are the engine's seed."""
+    length, counts = annotator.clip.length, range(1, most + 1)
+    if way == "equal":
+        return [annotator.quality((equal(length, count),)) for count in counts]
+    if way == "suggested":
+        rounds = annotator.suggestions(most)
+    elif way == "halving":
+        rounds = tuple(halving(length, count) for count in counts)
+    else:
+        lots = (0, *random.Random(annotator.engine.seed).sample(range(1, length), most - 1))
+        rounds = tuple(tuple(sorted(lots[:count])) for count in counts)
+    return [annotator.quality(rounds[:count]) for count in counts]
 
 
 def equal(length: int, count: int) -> tuple[int, ...]:
@@ -235,7 +263,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--engine", default="flow", metavar="NAME", help="default: flow")
     add("--ways", nargs="+", choices=WAYS, default=WAYS, metavar="WAY", help="default: all")
     add("--most", type=int, default=8, metavar="K", help="key frames (default: %(default)s)")
-    add("--seed", type=int, default=0, help="of the frames drawn by lot")
+    add("--seeds", type=int, nargs="+", default=[0], metavar="N", help="default: 0")
     add("--cache", type=Path, default=CACHE, metavar="DIR", help="of passes (%(default)s)")
     add("--json", type=Path, metavar="FILE", help="keep J&F of every clip there")
     return parser

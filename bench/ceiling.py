@@ -162,7 +162,7 @@ def chosen(clip: Clip, engine: Engine, passes: Passes, most: int) -> dict[str, C
     return {
         "best": best(passes, most),
         "greedy": greedy(passes, most),
-        "suggested": Annotator(clip, engine).suggestions(most),
+        "suggested": list(Annotator(clip, engine).suggestions(most)),
         "equal": [equal(clip.length, count) for count in range(1, most + 1)],
         "halving": [halving(clip.length, count) for count in range(1, most + 1)],
     }

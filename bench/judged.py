@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.measures import region
-from bench.passes import Clip, Engine, Walk
+from bench.passes import Clip, Engine, Rounds, Walk
 from tracker import divergence
 from tracker.divergence import Floats
 from tracker.fusion import fuse
@@ -47,21 +47,25 @@ class Judged:
 def judge(clip: Clip, engine: Engine, keys: Sequence[int]) -> list[Judged]:
     """All frames of a run with human masks on `keys` (ascending), as they are filled."""
     gaps = pairwise([None, *keys, None])
-    return [each for low, high in gaps for each in judge_gap(clip, engine, keys, low, high)]
+    rounds = (tuple(keys),)
+    return [each for low, high in gaps for each in judge_gap(clip, engine, rounds, low, high)]
 
 
 def judge_gap(
-    clip: Clip, engine: Engine, keys: Sequence[int], low: int | None, high: int | None
+    clip: Clip, engine: Engine, rounds: Rounds, low: int | None, high: int | None
 ) -> list[Judged]:
-    """The frames between two key frames; None: the clip's beginning, or its end."""
+    """What the last run of `rounds` makes of the frames between two key frames.
+
+    None: the clip's beginning, or its end.
+    """
     if low is None:
         assert high is not None
-        return [*_alone(clip, engine.walk(clip, keys, high, 0))][::-1]
+        return [*_alone(clip, engine.walk(clip, rounds, high, 0))][::-1]
     if high is None:
-        return [*_alone(clip, engine.walk(clip, keys, low, clip.length - 1))]
+        return [*_alone(clip, engine.walk(clip, rounds, low, clip.length - 1))]
     if high - low < 2:
         return []
-    ahead, back = (engine.walk(clip, keys, *ends) for ends in ((low, high), (high, low)))
+    ahead, back = (engine.walk(clip, rounds, *ends) for ends in ((low, high), (high, low)))
     return [*_fused(clip, ahead, back)][::-1]
 
 

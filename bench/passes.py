@@ -1,7 +1,8 @@
 """Single passes over clips, kept on disk, for `bench.divergence` and `bench.annotate`.
 
 A pass of an engine that does not learn depends on the key frame that it starts from alone, so it is
-computed once for all sets of key frames; one of an engine that learns depends on all of them.
+computed once for all sets of key frames; one of an engine that learns depends on all of them, and
+on what the runs before it learned, for a re-segmentation goes on from that.
 The propagators are those of the product, and so are fusion and scores; nothing is written as an
 export in between, which would cost more than `flow` does.
 """
@@ -22,6 +23,9 @@ from bench.clips import ONE, Footage
 from bench.whole_flow import Matched, WholeFlow
 from tracker import engines
 from tracker.protocol import Example, Image, LabelMap, Propagator, Step
+
+Rounds = tuple[tuple[int, ...], ...]
+"""The key frames of each run on a clip so far; the last ones are those of the run meant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,28 +88,29 @@ class Engine:
         """Whether a pass depends on all key frames of its run."""
         return engines.resolve(self.name).learns
 
-    def walk(self, clip: Clip, keys: Sequence[int], key: int, end: int) -> Walk:
-        """The pass from `key` to frame `end`, of a run with human masks on `keys`."""
+    def walk(self, clip: Clip, rounds: Rounds, key: int, end: int) -> Walk:
+        """The pass from `key` to frame `end`, of the last run of `rounds`."""
         way = 1 if end > key else -1
         order = tuple(range(key + way, end + way, way)) if end != key else ()
-        folder = self._folder(clip, keys if self.learns else ())
+        folder = self._folder(clip, rounds)
         file = folder / f"{key}{'+' if way > 0 else '-'}.npz"
         known = _load(file) if file.exists() else {}
         if not known.keys() >= set(order):
-            self._extend(clip, keys, key, order, file, known)
+            self._extend(clip, rounds, key, order, file, known)
             _load.cache_clear()
             known = _load(file)
         return Walk(key, order, {frame: known[frame] for frame in order})
 
     def steps(self, clip: Clip, key: int, order: Iterable[int]) -> Iterator[Step]:
         """A pass of an engine that does not learn, which is not kept."""
-        propagator = self._propagator(clip, (), self.cache)
+        propagator = self._propagator(clip, ())
         propagator.start(clip.image(key), clip.labels(key))
         return (propagator.step(clip.image(frame)) for frame in order)
 
-    def _folder(self, clip: Clip, keys: Sequence[int]) -> Path:
+    def _folder(self, clip: Clip, rounds: Rounds) -> Path:
         name = clip.footage.name
-        told = hashlib.sha256(repr((clip.length, tuple(keys), self.seed)).encode()).hexdigest()[:16]
+        told = repr((clip.length, rounds if self.learns else (), self.seed))
+        told = hashlib.sha256(told.encode()).hexdigest()[:16]
         engine = f"{self.name}-whole" if self.whole else self.name
         folder = self.cache / engine / f"{name}-{told}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -114,7 +119,7 @@ class Engine:
     def _extend(
         self,
         clip: Clip,
-        keys: Sequence[int],
+        rounds: Rounds,
         key: int,
         order: Sequence[int],
         file: Path,
@@ -122,7 +127,7 @@ class Engine:
     ) -> None:
         """Go on with a pass behind what is `known` of it, to the end of `order`."""
         steps = dict(known)
-        propagator = self._propagator(clip, keys, file.parent)
+        propagator = self._propagator(clip, rounds)
         propagator.start(clip.image(key), clip.labels(key))
         done = [frame for frame in order if frame in steps]
         for frame in done if propagator.replays else done[-1:]:
@@ -138,19 +143,28 @@ class Engine:
         )
         part.replace(file)
 
-    def _propagator(self, clip: Clip, keys: Sequence[int], folder: Path) -> Propagator:
+    def _propagator(self, clip: Clip, rounds: Rounds) -> Propagator:
         if self.whole:
             return WholeFlow(self._matched)
-        learned = None
-        if self.learns:
-            file = folder / "learned.bin"
-            if not file.exists():
-                examples = [Example(clip.image(key), clip.labels(key)) for key in keys]
-                found = engines.learn(self.name, examples, seed=self.seed, threads=self.threads)
-                assert found is not None  # nobody stops it
-                file.write_bytes(found)
-            learned = file.read_bytes()
+        learned = self._learned(clip, rounds) if self.learns else None
         return engines.make(self.name, seed=self.seed, threads=self.threads, learned=learned)
+
+    def _learned(self, clip: Clip, rounds: Rounds) -> bytes | None:
+        """What was learned in the last run, going on from the one before; None: no run yet."""
+        if not rounds:
+            return None
+        file = self._folder(clip, rounds) / "learned.bin"
+        if not file.exists():
+            found = engines.learn(
+                self.name,
+                [Example(clip.image(key), clip.labels(key)) for key in rounds[-1]],
+                seed=self.seed,
+                threads=self.threads,
+                earlier=self._learned(clip, rounds[:-1]),
+            )
+            assert found is not None  # nobody stops it
+            file.write_bytes(found)
+        return file.read_bytes()
 
 
 @lru_cache(maxsize=8)

@@ -65,7 +65,7 @@ def test_the_table_of_passes_makes_the_results_that_the_annotator_gets(tmp_path:
     engine = Engine(name="flow", cache=tmp_path / "cache", whole=True)
     passes, annotator = all_passes(clip, engine), Annotator(clip, engine)
     for keys in ((0,), (0, 5), (0, 3, 9), (0, 1, 2, 11)):
-        assert passes.mean(keys) == pytest.approx(annotator.quality(keys), abs=1e-9)
+        assert passes.mean(keys) == pytest.approx(annotator.quality((keys,)), abs=1e-9)
     assert passes.mean((0,)) < passes.mean((0, 3, 9)) < 1
 
 
@@ -73,7 +73,7 @@ def test_motion_of_whole_frames_makes_nearly_the_same_masks(tmp_path: Path) -> N
     in_our_layout(tmp_path / "data", tiny_clip(12, objects=1))
     clip = Clip(find_clip("squares", tmp_path / "data"))
     engines = [Engine(name="flow", cache=tmp_path, whole=whole) for whole in (False, True)]
-    exact, whole = (engine.walk(clip, (0,), 0, 11).steps[11].labels for engine in engines)
+    exact, whole = (engine.walk(clip, ((0,),), 0, 11).steps[11].labels for engine in engines)
     both, either = np.count_nonzero(exact & whole), np.count_nonzero(exact | whole)
     assert both > 0.7 * either
 
