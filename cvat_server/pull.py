@@ -56,6 +56,11 @@ def pull(
         if not unfinished:
             _require_pushed(server, memories, target, entity)
         before = _state(server, target)
+        if before[1] and not with_images:
+            raise InputError(
+                f"Frames of {target} are deleted in CVAT ({len(before[1])}), which an export "
+                "without images does not tell from frames that were emptied: pull it with images."
+            )
         part = _fetch(
             server, target, out, with_images, tell or _nobody, settings.limits.archive_bytes
         )

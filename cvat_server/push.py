@@ -181,7 +181,8 @@ class _Trip:
         missing, stale = masks - there.masks.keys(), there.masks.keys() - masks
         if not missing and not stale:
             return Way.NOTHING
-        if not there.empty:
+        # A job that was emptied since it was pulled was emptied by somebody.
+        if not there.empty or self._head in self._memory.pulls:
             self._require_unchanged(there, adds=not stale)
         if not stale:
             few = len(missing) <= MOST_IMPORTED
@@ -190,6 +191,11 @@ class _Trip:
             raise ConflictError(
                 f"The import would remove {there.tags} tags of {self._target}, which this format "
                 "does not know: push with --replace if they may go."
+            )
+        if there.grouped:
+            raise ConflictError(
+                f"The import would take {there.grouped} shapes of {self._target} out of their "
+                "groups, which CVAT forgets: push with --replace if they may go."
             )
         if there.hidden:
             raise ConflictError(

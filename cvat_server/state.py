@@ -97,8 +97,8 @@ class OnServer:
     """What the server holds, seen from a result: the fingerprint of all, its masks, and what else.
 
     `masks`: all but those on frames that the result cannot know, with their details, None where
-    two are the same but for these; `hidden`: the shapes on those frames. `differing`: the masks, as
-    the API gives them, that the result has with other details.
+    two are the same but for these; `hidden`: the shapes on those frames. `grouped`: how many are in
+    a group. `differing`: the masks, as the API gives them, that the result has with other details.
     `others`: how many tags, tracks and shapes that are not among `masks`, and their fingerprint.
     `as_sent`: whether each mask that a push that broke off changes is as it was or as it is to be.
     """
@@ -107,6 +107,7 @@ class OnServer:
     masks: Mapping[MaskKey, Details | None]
     differing: Mapping[MaskKey, dict[str, Any]]
     hidden: int
+    grouped: int
     tags: int
     others: tuple[int, str]
     as_sent: bool
@@ -167,6 +168,9 @@ def on_server(
         masks=masks,
         differing=differing,
         hidden=sum(shape.get("frame") in hidden for shape in _each(others)) if hidden else 0,
+        grouped=sum(
+            bool(item.get("group")) for kind in _KINDS for item in annotations.get(kind) or []
+        ),
         tags=len(annotations.get("tags") or []),
         others=(sum(len(others.get(kind) or []) for kind in _KINDS), fingerprint(others)),
         as_sent=sorted(found) == sorted(changes),

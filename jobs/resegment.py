@@ -67,7 +67,8 @@ def find_changes(
     `reuse_previous` what the export lacks is taken from the previous result: an empty frame is no
     wish to delete, and key frames that were drawn once stay.
     Without `previous` the masks' sources must tell ours from theirs, or frames must be typed.
-    Raises InputError when neither is so, or when `previous` is of another job.
+    Raises InputError when neither is so, when `previous` is of another job, and when it was made
+    while a label was ignored that is not ignored now.
 
     An export that was made without importing our result holds a human's masks and nothing else:
     as in an initial run every frame that has some is a key frame, and an empty one says nothing.
@@ -94,6 +95,7 @@ def find_changes(
         before = read_sheet(result, ignore_labels, defaults)
     _require_labels(before, meta, previous.name)
     old = _old_key_frames(previous, before, meta)
+    _require_followed(before, old, previous.name)
     changed = set(changed_frames(now, before))
     imported = _imported(now, before.frames.keys() - old, sequence)
     whole = set(typed)
@@ -232,6 +234,18 @@ def _require_labels(before: Sheet, meta: Meta, name: str) -> None:
             f'{name} has masks of the label "{unknown[0]}", which the export no longer knows: add '
             "the label again in CVAT, or start an initial run."
         )
+
+
+def _require_followed(before: Sheet, keys: Collection[int], name: str) -> None:
+    """Refuse to take what a human drew under a label that was ignored for what a run made."""
+    for label, frames in sorted(before.unfollowed.items()):
+        lost = [frame for frame in frames if frame not in keys]
+        if lost:
+            raise InputError(
+                f'{name} was made while the label "{label}" was ignored, and what you drew under '
+                f"it, as on frame {lost[0]}, would be replaced: ignore it again "
+                f"(IGNORE_LABELS={label}), or start an initial run."
+            )
 
 
 def _range(frames: range) -> str:

@@ -54,7 +54,8 @@ class Sheet:
     """All frames that have tracked masks, and the labels that these use.
 
     `names`: label and name that a human gave -> the object that bears it, where it is one.
-    `objects`: where it is known of a mask which object it shows.
+    `objects`: where it is known of a mask which object it shows. `unfollowed`: by label the frames,
+    ascending, with masks of a human that show none of our objects, where those are known.
     """
 
     frames: Mapping[int, FrameRecord]
@@ -62,6 +63,7 @@ class Sheet:
     any_auto: bool
     names: Mapping[tuple[str, str], int]
     objects: Mapping[int, Seen]
+    unfollowed: Mapping[str, Sequence[int]]
 
     @property
     def human_frames(self) -> tuple[int, ...]:
@@ -82,6 +84,7 @@ def read_sheet(export: Export, ignore_labels: Collection[str], defaults: Default
     labels: set[str] = set()
     bearers: dict[tuple[str, str], set[int]] = {}
     objects: dict[int, tuple[str, array[int]]] = {}
+    unfollowed: dict[str, array[int]] = {}
     any_auto = False
     for shape in export.tracks():
         if not isinstance(shape, MaskShape) or shape.label in ignore_labels:
@@ -94,6 +97,8 @@ def read_sheet(export: Export, ignore_labels: Collection[str], defaults: Default
         number = lineage.object_of(shape)
         if not number:
             unknown.add(shape.frame)
+            if lineage.objects and shape.source != AUTO:
+                unfollowed.setdefault(shape.label, array("q")).append(shape.frame)
         else:
             objects.setdefault(number, (shape.label, array("q")))[1].append(shape.frame)
         if number and (name := name_of(defaults.set_of(shape))):
@@ -119,6 +124,7 @@ def read_sheet(export: Export, ignore_labels: Collection[str], defaults: Default
             number: Seen(label, array("q", sorted(frames)))
             for number, (label, frames) in objects.items()
         },
+        unfollowed={label: array("q", sorted(frames)) for label, frames in unfollowed.items()},
     )
 
 

@@ -13,12 +13,23 @@ from typing import Any
 
 import pytest
 
+from config import Settings
 from cvat_io.masks import iou
 from cvat_io.model import MaskShape
 from cvat_io.reader import open_export
 from cvat_io.result import read_note, write_result
+from errors import InputError
 from jobs.options import Direction, KeyFrames, Mode
-from tests.helpers.clips import Clip, contents, masks_by_frame, shapes_of, tiny_clip, write_clip
+from tests.helpers import trips
+from tests.helpers.clips import (
+    Clip,
+    contents,
+    hud,
+    masks_by_frame,
+    shapes_of,
+    tiny_clip,
+    write_clip,
+)
 from tests.helpers.trips import LIMITS, exported, key_frames, objects_by_frame, run
 
 CLIP = tiny_clip(10)
@@ -300,3 +311,21 @@ def test_key_frames_of_a_model_of_cvats_own_stay_where_key_frames_are_partial(
         after = masks_by_frame(job.result)
         for key in (0, 6):
             assert contents(after[key]) == contents(now[key])
+
+
+def test_a_label_that_was_ignored_is_not_taken_for_masks_of_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise: what a person drew under a label that no run followed is never replaced."""
+    job = Rounds(tmp_path, [*drawn(0), *map(hud, (0, 3, 4))])
+    now = job.exported()
+    last = max(now)
+    now[last] = moved(now[last], "object")
+    monkeypatch.setattr(trips, "SETTINGS", Settings())
+    with pytest.raises(
+        InputError, match=r'label "HUD" was ignored.* on frame 3, .*ignore it again'
+    ):
+        job.correct(now)
+    monkeypatch.undo()
+    job.correct(now)
+    assert frames_of(job.result, "HUD") == [0, 3, 4]

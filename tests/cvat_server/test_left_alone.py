@@ -1,0 +1,79 @@
+"""Promise: a push puts nothing back that somebody took away, and takes nothing out of its group."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from config import Limits
+from cvat_io.reader import open_export
+from cvat_io.result import write_result
+from cvat_server.pull import pull
+from cvat_server.push import Way, push
+from cvat_server.target import read_target
+from errors import ConflictError, InputError
+
+JOB = read_target("264")
+
+
+def test_a_job_that_was_emptied_since_it_was_pulled_stays_empty(
+    cvat, connect, settings, filled
+) -> None:
+    job = cvat.jobs[264]
+    with connect() as server:
+        result = filled(pull(server, JOB, settings))
+        job.shapes.clear()
+        job.changes += 1
+        with pytest.raises(ConflictError, match="Somebody has changed job 264"):
+            push(server, result, settings)
+        assert job.shapes == []
+        assert push(server, result, settings, replace=True).way is Way.REPLACE
+    assert len(job.shapes) == 16
+
+
+def test_a_job_that_was_empty_when_it_was_pulled_is_filled(
+    cvat, connect, settings, filled, tmp_path: Path
+) -> None:
+    """Its key frames came from elsewhere: an export of the same head, drawn on by a program."""
+    job = cvat.jobs[264]
+    with connect() as server:
+        result = filled(pull(server, JOB, settings))
+        job.shapes.clear()
+        bare = pull(server, JOB, settings, out=tmp_path / "bare.zip")
+        pushed = tmp_path / "pushed.zip"
+        with open_export(bare, Limits()) as export, open_export(result, Limits()) as full:
+            write_result(pushed, export, sorted(full.tracks(), key=lambda s: s.frame), {})
+        assert push(server, pushed, settings).way is Way.APPEND
+    assert len(job.shapes) == 16
+
+
+def test_groups_go_only_with_leave(cvat, connect, settings, filled, tmp_path: Path) -> None:
+    job = cvat.jobs[264]
+    job.shapes[0]["group"] = 3
+    second = tmp_path / "second.zip"
+    with connect() as server:
+        push(server, filled(pull(server, JOB, settings)), settings)
+        with open_export(pull(server, JOB, settings), Limits()) as export:
+            kept = [shape for shape in export.tracks() if shape.frame != 7]
+            write_result(second, export, sorted(kept, key=lambda shape: shape.frame), {})
+        with pytest.raises(ConflictError, match="take 1 shapes of job 264 out of their groups"):
+            push(server, second, settings)
+        assert job.shapes[0]["group"] == 3
+        assert push(server, second, settings, replace=True).way is Way.REPLACE
+    assert len(job.shapes) == 14
+
+
+def test_an_export_without_images_is_not_taken_of_a_job_with_deleted_frames(
+    cvat, connect, settings, tmp_path: Path
+) -> None:
+    job = cvat.jobs[264]
+    out = tmp_path / "264.zip"
+    with connect() as server:
+        assert pull(server, JOB, settings, out=out, with_images=False).exists()
+        job.deleted = {5}
+        job.changes += 1
+        with pytest.raises(InputError, match="pull it with images"):
+            pull(server, JOB, settings, out=out, with_images=False)
+        with open_export(pull(server, JOB, settings, out=out), Limits()) as export:
+            assert 5 not in export.images
