@@ -34,6 +34,20 @@ def engine_notes(options: RunOptions, engine: str) -> tuple[str, ...]:
     return tuple(notes)
 
 
+def import_notes(options: RunOptions, *, imported: bool) -> tuple[str, ...]:
+    """That empty frames are filled, where the export shows no trace of our result.
+
+    `imported`: whether it was made after that was imported, as far as can be seen.
+    """
+    if imported or options.reuse_previous:
+        return ()
+    return (
+        "The last result seems not to have been imported before this export was made (most of the "
+        "frames that it filled are empty, or none is as it was): empty frames say nothing and are "
+        "filled again; type those that you emptied on purpose.",
+    )
+
+
 def plan_notes(
     options: RunOptions, shapes: Collection[Kind], *, fused: bool, computed: bool
 ) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from cvat_io.prompts import Kind, Prompt, find_prompts, frames_of
 from cvat_io.reader import open_export
 from errors import InputError, one_line
 from jobs.frames_text import describe, format_frames, parse_frames
-from jobs.notes import engine_notes, plan_notes
+from jobs.notes import engine_notes, import_notes, plan_notes
 from jobs.options import KeyFrames, Mode, Prompts, RunOptions, require_fit
 from jobs.ours import Ours, Places, find_ours
 from jobs.renewal import Renewal, renew
@@ -251,6 +251,7 @@ def draft(inputs: RunInputs) -> Drafted:
         )
     notes = (
         *engine_notes(options, inputs.engine),
+        *import_notes(options, imported=changes is None or changes.imported),
         *plan_notes(
             options,
             {prompt.kind for prompt in prompts},

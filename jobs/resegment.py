@@ -18,6 +18,7 @@ from jobs.compare import FrameChange, Names, compare_frame
 from jobs.frames_text import noted_frames
 from jobs.sheet import Seen, Sheet, changed_frames, masks_on, placed_frames, read_sheet
 
+_SEVERAL = 3  # frames of ours: somebody may well have redrawn all, where there are fewer
 _MOST_PLACED = 1000  # frames that differ in occluded flags and z-orders alone and are looked at
 
 
@@ -97,7 +98,7 @@ def find_changes(
     old = _old_key_frames(previous, before, meta)
     _require_followed(before, old, previous.name)
     changed = set(changed_frames(now, before))
-    imported = _imported(now, before.frames.keys() - old, sequence)
+    imported = _imported(now, before, before.frames.keys() - old, sequence)
     whole = set(typed)
     if imported and not reuse_previous:
         keys = old | changed
@@ -211,15 +212,19 @@ def _by_source(now: Sheet, typed: Collection[int], reuse_previous: bool) -> Chan
     return Changes(key_frames=tuple(sorted(keys)), changed=changed, whole=changed)
 
 
-def _imported(now: Sheet, ours: Collection[int], sequence: Collection[int]) -> bool:
+def _imported(now: Sheet, before: Sheet, ours: Collection[int], sequence: Collection[int]) -> bool:
     """Whether the export was made after our result, with masks on the frames `ours`, was imported.
 
-    People empty a few frames. Where more than half of ours are empty, nobody emptied them: they
-    were never there. A single frame that looks like ours proves nothing, since a mask that a
-    human copies along a still scene equals ours to the pixel.
+    People empty a few frames, and leave some as they are. Where more than half of ours are empty,
+    or some are and of several others none is as we made it, nobody emptied them: they were never
+    there. A single frame that looks like ours proves nothing, since a mask that a human copies
+    along a still scene equals ours to the pixel.
     """
     there = set(ours) & (set(sequence) | now.frames.keys())
-    return 2 * len(there - now.frames.keys()) <= len(there)
+    filled = there & now.frames.keys()
+    same = any(now.frames[frame].digest == before.frames[frame].digest for frame in filled)
+    empty = len(there) - len(filled)
+    return 2 * empty <= len(there) and (same or not empty or len(filled) < _SEVERAL)
 
 
 def _old_key_frames(previous: Path, before: Sheet, meta: Meta) -> set[int]:
