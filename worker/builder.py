@@ -143,8 +143,10 @@ class Builder:
 
     def _placed(self, made: Sequence[Made], before: Sequence[tuple[MaskShape, int]]) -> list[Made]:
         """Masks that were made, occluded and as high as a human left those that were there."""
+        frame = before[0][0].frame if before else 0
         by_hand = {
-            self.objects.now(was): placed for was, placed in self._drawings.by_hand(before).items()
+            self.objects.now(was, frame): placed
+            for was, placed in self._drawings.by_hand(before).items()
         }
         found = []
         for each in made:
@@ -160,7 +162,7 @@ class Builder:
     ) -> list[tuple[MaskShape, int]]:
         """Those of carried masks that stay: all, or those of the objects `kept`."""
         return [
-            (shape, self.objects.now(was) if was else 0)
+            (shape, self.objects.now(was, shape.frame) if was else 0)
             for shape, was in there
             if kept is None or was in kept
         ]
@@ -200,21 +202,37 @@ class Builder:
         """Every computed frame, ascending."""
         for span, file in zip(self._plan.spans, self._files, strict=True):
             groups = _groups(file)
+            numbers = self._numbers(groups)
             with file:
                 stops = Stops(span, file, self._limit)
                 for frame in sorted(file.frames):
                     made, gone = [], []
                     record = file.read(frame) if self._plan.fills(frame) else None
                     for item in record.masks if record is not None else ():
-                        seeds = groups[item.number]
-                        number = self.objects.number(seeds[0])
+                        seeds, number = groups[item.number], numbers[item.number]
                         model = self.objects.shown(number).nearest(frame)
                         shape = replace(model, frame=frame, mask=item.mask, source=AUTO)
                         stopped = stops.holds(item.number, frame)
                         made.append(Made(shape, number, item, seeds, stopped))
                     for lost in record.gone if record is not None else ():
-                        gone.append((groups[lost.number], lost.score))
+                        gone.append((groups[lost.number], numbers[lost.number], lost.score))
                     yield Computed(frame, made, gone)
+
+    def _numbers(self, groups: Mapping[int, Sequence[Seed]]) -> dict[int, int]:
+        """The objects of what a span found to be one thing, by its number there.
+
+        Seeds that a name has parted may be two objects: then it is the one that nothing else in
+        the span is, since no frame shows an object twice.
+        """
+        found = {
+            number: list(dict.fromkeys(map(self.objects.number, seeds)))
+            for number, seeds in groups.items()
+        }
+        sure = {objects[0] for objects in found.values() if len(objects) == 1}
+        return {
+            number: next((each for each in objects if each not in sure), objects[0])
+            for number, objects in found.items()
+        }
 
     def _note_carried(self, frame: int, filled: bool) -> None:
         """Note what an earlier run said of the masks that stay as it made them."""
@@ -229,7 +247,7 @@ class Builder:
             if kept is None or each.number in kept:
                 self._log.add(
                     frame,
-                    self.objects.now(each.number),
+                    self.objects.now(each.number, frame),
                     each.label,
                     each.score,
                     each.why,
@@ -243,10 +261,9 @@ class Builder:
         """Note the objects that were there and have no mask on a frame."""
         renewals = self._plan.renewals
         renewal = None if renewals is None else within(renewals, computed.frame)
-        for seeds, score in computed.gone:
+        for seeds, number, score in computed.gone:
             if renewal is not None and self._stay(seeds, renewal):
                 continue
-            number = self.objects.number(seeds[0])
             label = self.objects.shown(number).nearest(computed.frame).label
             self._log.add(computed.frame, number, label, score, GONE, gone=True)
 
@@ -268,11 +285,14 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class Computed:
-    """What a pass made of a frame. `gone`: seeds and divergence of objects that have no mask."""
+    """What a pass made of a frame.
+
+    `gone`: seeds, object and divergence of what has no mask there.
+    """
 
     frame: int
     made: list[Made]
-    gone: Sequence[tuple[Sequence[Seed], float]]
+    gone: Sequence[tuple[Sequence[Seed], int, float]]
 
 
 def _complete(span: SpanPlan, path: Path) -> SpanFile:

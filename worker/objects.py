@@ -49,9 +49,11 @@ class Objects:
     ) -> None:
         """`seeds`: what is to be kept of every seed, by key frame; `groups`: seeds of one object.
 
-        `named`: seeds of one object by a name that a human gave, which joins also objects that
-        were two before, as no other group does. `known`: seeds of which the previous result says
-        what object they are; `taken`: the largest number that it gave.
+        `named`: seeds of one object by a name that a human gave, each group with a name of its own.
+        Such a group joins also objects that were two before, as no other does, and no two of them
+        are ever joined: another name is another object, whatever was known or is found. `known`:
+        seeds of which the previous result says what object they are; `taken`: the largest number
+        that it gave.
         Groups that would make one object of two seeds of one key frame are joined as far as they
         do not: two masks on one frame are two things.
         """
@@ -60,11 +62,16 @@ class Objects:
         }
         self._on: dict[Seed, set[int]] = {seed: {seed[0]} for seed in self._parent}
         self._was: dict[Seed, set[int]] = {seed: set() for seed in self._parent}
+        self._named: dict[Seed, set[int]] = {seed: set() for seed in self._parent}
         same: dict[int, list[Seed]] = {}
         for seed, number in (known or {}).items():
             self._was[seed] = {number}
             same.setdefault(number, []).append(seed)
-        for group in (*same.values(), *named):
+        named = list(named)
+        for name, group in enumerate(named):
+            for seed in group:
+                self._named[seed] = {name}
+        for group in (*named, *same.values()):  # what a human says goes before what we knew
             for a, b in pairwise(group):
                 self._join(a, b)
         for group in groups:
@@ -82,7 +89,7 @@ class Objects:
             self._number[root] = number
             given.add(number)
         self.largest = max((taken, *given))  # given now or before; 0 where there is no object
-        self._now = {was: self._number[root] for root in members for was in self._was[root]}
+        self._same = {was: sorted(group) for was, group in same.items()}
         self._shown = {
             self._number[root]: Shown(
                 tuple(frame for frame, _ in group), tuple(seeds[f][k] for f, k in group)
@@ -97,9 +104,15 @@ class Objects:
         """The global number of a seed's object."""
         return self._number[self._root(seed)]
 
-    def now(self, was: int) -> int:
-        """The number of what the previous result numbered `was`."""
-        return self._now.get(was, was)
+    def now(self, was: int, frame: int) -> int:
+        """The number of a mask on `frame` that the previous result numbered `was`.
+
+        Where that is two objects by now, it is the one that was drawn last up to the frame.
+        """
+        seeds = self._same.get(was)
+        if not seeds:
+            return was
+        return self.number(seeds[max(0, bisect_left(seeds, (frame + 1, 0)) - 1)])
 
     def shown(self, number: int) -> Shown:
         """Where the object `number` was drawn."""
@@ -115,9 +128,12 @@ class Objects:
         one, two = sorted((self._root(a), self._root(b)))
         if one == two or self._on[one] & self._on[two]:
             return
+        if len(self._named[one] | self._named[two]) > 1:
+            return
         self._parent[two] = one
         self._on[one] |= self._on.pop(two)
         self._was[one] |= self._was.pop(two)
+        self._named[one] |= self._named.pop(two)
 
     def _may_be_one(self, a: Seed, b: Seed) -> bool:
         """Whether the previous result does not know them as two objects."""
