@@ -116,6 +116,7 @@ class _Comparison:
     changes: list[MaskChange] = field(default_factory=list)
     conflicts: list[Conflict] = field(default_factory=list)
     touched: set[int] = field(default_factory=set)
+    split: set[int] = field(default_factory=set)  # masks of now that are told to be parts of one
 
     def __post_init__(self) -> None:
         self.name = self._names(self.now)
@@ -158,9 +159,15 @@ class _Comparison:
                 j for j in self.open_before
                 if (self.before[j][0].label, self.old_name[j]) == key
             ]  # fmt: skip
+            known = names.get(key, 0)
+            if len(here) != 1 and known:  # its mask here may bear the name no more, or not yet
+                here = [
+                    j for j in self.open_before
+                    if self.before[j][1] == known and self._may_be_same(i, j)
+                ]  # fmt: skip
             if len(here) == 1:
                 self._pair(i, here[0])
-            elif (known := names.get(key, 0)) and known not in self.objects:
+            elif known and self._let_go(known, i):
                 self._take(i, known)
 
     def pair_by_pixels(self) -> None:
@@ -204,6 +211,7 @@ class _Comparison:
         """What is left was added or deleted."""
         for i in self.open_now:
             self._tell(ChangeKind.ADDED, self.now[i].label)
+            self._tell_doubled(i)
         for j in self.open_before:
             self._tell(ChangeKind.DELETED, self.before[j][0].label)
             self.touched.add(self.before[j][1])
@@ -229,13 +237,31 @@ class _Comparison:
             return
         edited = not same_pixels(shape.mask, old.mask)
         if self._may_be_same(i, j):
-            self.objects[i] = number
+            self.objects[i] = 0 if number in self.objects else number  # never on a frame twice
         else:
             self._doubt(
                 f'a mask of "{_said(shape.label)}" bears the name "{_said(self.name[i])}" where '
                 f'the object with the name "{_said(self.old_name[j])}" was: the name decides'
             )
         self._tell(ChangeKind.EDITED if edited else ChangeKind.ATTRIBUTES, shape.label)
+
+    def _let_go(self, number: int, i: int) -> bool:
+        """Whether an object is not on this frame yet, or by a nameless mask that is as it was.
+
+        That is another object then, since mask `i` has the object's name.
+        """
+        if number not in self.objects:
+            return True
+        there = self.objects.index(number)
+        if self.name[there]:
+            return False
+        self.objects[there] = 0
+        self._doubt(
+            f'a mask of "{_said(self.now[i].label)}" bears the name "{_said(self.name[i])}" of '
+            f"object {number}, and the mask that was that object's is there too: the name decides, "
+            "and the other mask is a new object"
+        )
+        return True
 
     def _take(self, i: int, number: int) -> None:
         """Take mask `i` for an object that is not on this frame yet, by its name."""
@@ -274,6 +300,7 @@ class _Comparison:
         for i, j in sorted(table):
             label = _said(self.now[i].label)
             if i not in pairs and j in owner:
+                self.split.add(i)
                 self._doubt(
                     f'several masks of "{label}" lie where {self._old(j)} was: the one that '
                     "overlaps it most goes on with it, the other is a new object"
@@ -283,6 +310,20 @@ class _Comparison:
                     f'one mask of "{label}" lies where {self._old(pairs[i], j)} were: it goes on '
                     "with the one that it overlaps most, and the other is absent here"
                 )
+
+    def _tell_doubled(self, i: int) -> None:
+        """Tell of a mask that was added where another one goes on with what was there."""
+        if i in self.split:
+            return
+        shape = self.now[i]
+        for j in sorted(set(range(len(self.before))).difference(self.open_before)):
+            if self._may_be_same(i, j) and _overlap(shape, self.before[j][0]) >= MIN_IOU:
+                self._doubt(
+                    f'a mask of "{_said(shape.label)}" was added where {self._old(j)} was, which '
+                    "goes on with another mask: it is taken for a new object; delete one of the "
+                    "two if they show one thing"
+                )
+                return
 
     def _old(self, *masks: int) -> str:
         """What one or two masks of before are called: objects where that is known of all."""

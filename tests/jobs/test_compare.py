@@ -95,6 +95,49 @@ def test_another_name_is_another_object_wherever_the_mask_lies(left: int, kind: 
     assert (unnamed.objects, unnamed.conflicts) == ((1, 2), ())
 
 
+@pytest.mark.parametrize(
+    ("now", "objects", "kind", "told"),
+    [
+        ([box(0, name="z")], (5,), ["attributes"], []),
+        ([box(2, name="z")], (5,), ["edited"], []),
+        ([box(50, name="z")], (5,), ["edited"], []),
+        ([box(50, name="z"), box(1)], (5, 0), ["added", "edited"], ["was added where object 5"]),
+        ([box(1), box(50, name="z")], (0, 5), ["added", "edited"], ["was added where object 5"]),
+        ([box(50, name="z"), box(0)], (5, 0), ["added"], ["the other mask is a new object"]),
+    ],
+)
+def test_the_name_of_an_object_goes_to_its_mask_on_a_frame_where_it_had_none(
+    now: list[MaskShape], objects: tuple[int, ...], kind: list[str], told: list[str]
+) -> None:
+    """Promise: no object is given to two masks of a frame, and merely naming one takes none away;
+    where a mask without the name lies where the object was, that is told."""
+    found = compared([(box(0), 5)], now, {("car", "z"): 5})
+    assert (found.objects, kinds(found), found.touched) == (objects, kind, {5})
+    assert len(found.conflicts) == len(told)
+    for conflict, part in zip(found.conflicts, told, strict=True):
+        assert part in conflict.sentence
+
+
+def test_a_name_that_an_object_lost_on_a_frame_is_not_given_to_two_masks() -> None:
+    """Promise: so it is too where the object's own mask bears another name there."""
+    before = [(box(0, name="c"), 5)]
+    found = compared(before, [box(50, name="z"), box(1)], {("car", "z"): 5})
+    assert sorted(found.objects) == [0, 5]
+
+
+def test_a_mask_that_is_added_over_another_one_of_its_label_is_told() -> None:
+    """Promise: one thing that was drawn twice is not silently taken for two."""
+    unchanged_too = [box(0), box(3)]
+    assert [each.sentence for each in compared([(box(0), 3)], unchanged_too).conflicts] == [
+        'Frame 9: a mask of "car" was added where object 3 was, which goes on with another mask: '
+        "it is taken for a new object; delete one of the two if they show one thing."
+    ]
+    for other in (box(3, label="bus"), box(10)):
+        assert compared([(box(0), 3)], [box(0), other]).conflicts == ()
+    named = [(box(0, name="a"), 3)]
+    assert compared(named, [box(0, name="a"), box(3, name="b")]).conflicts == ()
+
+
 @pytest.mark.parametrize("twice", ["before", "now"])
 def test_a_name_that_two_masks_of_a_frame_bear_parts_no_objects(twice: str) -> None:
     """Promise: such a name is passed over; pixels and overlap decide."""

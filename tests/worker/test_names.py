@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from cvat_io.model import MaskShape
-from tests.helpers.clips import shapes_of, tiny_clip, write_clip
+from tests.helpers.clips import masks_by_frame, shapes_of, tiny_clip, write_clip
 from tests.helpers.trips import objects_by_frame, run
-from tests.worker.test_rounds import Rounds, drawn, rewrite
+from tests.worker.test_rounds import Rounds, drawn, moved, rewrite
 from worker.objects import Objects
 
 LENGTH = 10
@@ -91,6 +93,35 @@ def test_a_nameless_mask_between_two_names_joins_them_to_nothing(tmp_path: Path)
     after = objects_by_frame(tmp_path / "0.zip")
     assert [sorted(after[frame]) for frame in (0, 4, 5, 9)] == [[1], [1], [1], [2]]
     assert all(len(found - {""}) < 2 for found in names_by_object(tmp_path / "0.zip").values())
+
+
+@pytest.mark.parametrize("how", ["named", "drawn", "drawn over"])
+def test_a_name_on_a_frame_where_the_object_has_none_is_of_one_mask_there(
+    tmp_path: Path, how: str
+) -> None:
+    """Promise: no frame shows an object twice, and what nobody corrected keeps its object."""
+    clip = tiny_clip(12, objects=1)
+    job = Rounds(tmp_path, [s for f in (0, 5, 11) for s in drawn(f, clip=clip)], clip)
+    now = job.exported()
+    now[0] = named(now[0], "bob")
+    job.correct(now)
+    now = job.exported()
+    (own,) = now[8]
+    new = named([replace(own, mask=replace(own.mask, top=30))], "bob")
+    now[8] = {
+        "named": named(now[8], "bob"),
+        "drawn": [*new, *moved(now[8], "object")],
+        "drawn over": [*new, own],
+    }[how]
+    job.correct(now)
+    after = objects_by_frame(job.result)
+    for frame, shapes in masks_by_frame(job.result).items():
+        assert len(after[frame]) == len(shapes)
+        assert 0 not in after[frame]
+        assert sum(name_of(shape) == "bob" for shape in shapes) < 2
+    assert all(sorted(after[frame]) == [1] for frame in (*range(6), 11))
+    assert name_of(after[8][1]) == "bob"
+    assert sorted(after[8]) == ([1] if how == "named" else [1, 2])
 
 
 def test_masks_that_stay_go_on_as_the_part_that_was_drawn_last_before_them() -> None:
