@@ -13,7 +13,9 @@ from cvat_io.reader import ANNOTATIONS, Export
 from cvat_io.tracktext import FOOT, HEAD, mask_tracks
 from cvat_io.zipwrite import write_zip
 from cvat_server.pull import Tell
-from cvat_server.state import MaskKey, key_of
+from cvat_server.state import MaskKey, OnServer, key_of
+from cvat_server.target import Target
+from errors import ConflictError
 
 _FORMAT = "CVAT 1.1"
 
@@ -30,6 +32,32 @@ def picked(export: Export, keys: Set[MaskKey]) -> Iterator[MaskShape]:
         if (key := key_of(shape)) in left:
             left.discard(key)
             yield shape
+
+
+def require_lossless(there: OnServer, target: Target) -> None:
+    """Refuse, with ConflictError, to replace what the format would lose of all that is there."""
+    if there.tags:
+        raise ConflictError(
+            f"The import would remove {there.tags} tags of {target}, which this format "
+            "does not know: push with --replace if they may go."
+        )
+    if there.grouped:
+        raise ConflictError(
+            f"The import would take {there.grouped} shapes of {target} out of their "
+            "groups, which CVAT forgets: push with --replace if they may go."
+        )
+    if twins := sum(details is None for details in there.masks.values()):
+        raise ConflictError(
+            f"{target} has {twins} masks twice, with other attributes or placed "
+            "otherwise, and the import would keep one of each: delete the wrong ones, or push "
+            "with --replace."
+        )
+    if there.hidden:
+        raise ConflictError(
+            f"The import would remove {there.hidden} shapes of {target} on frames that "
+            "are or were deleted in CVAT, which exports leave out: push with --replace if they "
+            "may go."
+        )
 
 
 @contextmanager

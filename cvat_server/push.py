@@ -22,7 +22,7 @@ from cvat_io.model import ExportKind
 from cvat_io.reader import Export, open_export
 from cvat_io.shards import part_of
 from cvat_server.details import Details, amended, details_of, state_of
-from cvat_server.importing import archive_of, masks_of, picked, take_in
+from cvat_server.importing import archive_of, masks_of, picked, require_lossless, take_in
 from cvat_server.place import Place
 from cvat_server.pull import Tell
 from cvat_server.server import Server
@@ -187,22 +187,7 @@ class _Trip:
         if not stale:
             few = len(missing) <= MOST_IMPORTED
             return Way.APPEND if self._server.appends and few else Way.SHAPES
-        if there.tags:
-            raise ConflictError(
-                f"The import would remove {there.tags} tags of {self._target}, which this format "
-                "does not know: push with --replace if they may go."
-            )
-        if there.grouped:
-            raise ConflictError(
-                f"The import would take {there.grouped} shapes of {self._target} out of their "
-                "groups, which CVAT forgets: push with --replace if they may go."
-            )
-        if there.hidden:
-            raise ConflictError(
-                f"The import would remove {there.hidden} shapes of {self._target} on frames that "
-                "are or were deleted in CVAT, which exports leave out: push with --replace if they "
-                "may go."
-            )
+        require_lossless(there, self._target)
         return Way.REPLACE
 
     def changes(self, way: Way, there: OnServer) -> tuple[dict[MaskKey, dict[str, Any]], str]:

@@ -64,6 +64,25 @@ def test_groups_go_only_with_leave(cvat, connect, settings, filled, tmp_path: Pa
     assert len(job.shapes) == 14
 
 
+def test_a_mask_that_is_there_twice_is_not_made_one(
+    cvat, connect, settings, filled, tmp_path: Path
+) -> None:
+    """Drawn twice to the pixel, once with a name: the reader knows one of them."""
+    job = cvat.jobs[264]
+    twin = next(s for s in job.shapes if (s["frame"], s["label_id"]) == (0, 1))
+    named = [{"spec_id": 11, "value": "bob"}]
+    job.shapes.append({**twin, "id": 99, "attributes": named})
+    second = tmp_path / "second.zip"
+    with connect() as server:
+        push(server, filled(pull(server, JOB, settings)), settings)
+        with open_export(pull(server, JOB, settings), Limits()) as export:
+            kept = [shape for shape in export.tracks() if shape.frame != 7]
+            write_result(second, export, sorted(kept, key=lambda shape: shape.frame), {})
+        with pytest.raises(ConflictError, match="has 1 masks twice"):
+            push(server, second, settings)
+    assert sum(shape["attributes"] == named for shape in job.shapes) == 1
+
+
 def test_an_export_without_images_is_not_taken_of_a_job_with_deleted_frames(
     cvat, connect, settings, tmp_path: Path
 ) -> None:
