@@ -16,6 +16,7 @@ from cvat_io.defaults import Defaults
 from cvat_io.masks import iou, same_pixels
 from cvat_io.model import MaskShape
 from errors import one_line
+from jobs.on_top import numbered, stacks
 from jobs.sheet import mask_digest, name_of
 
 MIN_IOU = 0.1  # as where a pass meets a key frame (`tracker.identity`)
@@ -61,12 +62,14 @@ class FrameChange:
 
     `shown`: these objects but for new ones, and their labels; `new_labels`: those of new ones.
     `touched`: objects of the previous result whose mask differs, is new or is gone here.
+    `below`: objects whose mask is as it was, and under one that a person drew here.
     """
 
     objects: tuple[int, ...]
     shown: Mapping[int, str]
     new_labels: frozenset[str]
     touched: frozenset[int]
+    below: frozenset[int]
     changes: tuple[MaskChange, ...]
     conflicts: tuple[Conflict, ...]
 
@@ -116,6 +119,8 @@ class _Comparison:
     changes: list[MaskChange] = field(default_factory=list)
     conflicts: list[Conflict] = field(default_factory=list)
     touched: set[int] = field(default_factory=set)
+    same: list[int] = field(default_factory=list)  # masks of now that are as they were
+    drawn: list[int] = field(default_factory=list)  # those that are new, or have other pixels
     split: set[int] = field(default_factory=set)  # masks of now that are told to be parts of one
 
     def __post_init__(self) -> None:
@@ -136,6 +141,7 @@ class _Comparison:
                 continue
             j = same.pop(0)
             old, self.objects[i] = self.before[j]
+            self.same.append(i)
             self.open_now.remove(i)
             self.open_before.remove(j)
             if (old.occluded, old.z_order) != (shape.occluded, shape.z_order):
@@ -210,6 +216,7 @@ class _Comparison:
     def finish(self) -> FrameChange:
         """What is left was added or deleted."""
         for i in self.open_now:
+            self.drawn.append(i)
             self._tell(ChangeKind.ADDED, self.now[i].label)
             self._tell_doubled(i)
         for j in self.open_before:
@@ -221,6 +228,7 @@ class _Comparison:
             shown={number: shape.label for number, shape in shown if number},
             new_labels=frozenset(shape.label for number, shape in shown if not number),
             touched=frozenset(self.touched),
+            below=self._below(),
             changes=tuple(self.changes),
             conflicts=tuple(self.conflicts),
         )
@@ -228,6 +236,9 @@ class _Comparison:
     def _pair(self, i: int, j: int) -> None:
         """Take mask `i` of now for what mask `j` of before has become."""
         shape, (old, number) = self.now[i], self.before[j]
+        edited = not same_pixels(shape.mask, old.mask)
+        if edited:
+            self.drawn.append(i)
         self.open_now.remove(i)
         self.open_before.remove(j)
         self.touched.add(number)
@@ -235,7 +246,6 @@ class _Comparison:
             # Another label is another thing: what follows the one never follows the other.
             self._tell(ChangeKind.MOVED, shape.label, old.label)
             return
-        edited = not same_pixels(shape.mask, old.mask)
         if self._may_be_same(i, j):
             self.objects[i] = 0 if number in self.objects else number  # never on a frame twice
         else:
@@ -266,6 +276,7 @@ class _Comparison:
     def _take(self, i: int, number: int) -> None:
         """Take mask `i` for an object that is not on this frame yet, by its name."""
         shape = self.now[i]
+        self.drawn.append(i)
         self.open_now.remove(i)
         self.objects[i] = number
         self.touched.add(number)
@@ -325,12 +336,21 @@ class _Comparison:
                 )
                 return
 
+    def _below(self) -> frozenset[int]:
+        """The objects that stay here under a mask that a person drew; who covers whom is told."""
+        drawn = [self.now[i] for i in sorted(self.drawn)]
+        stay = [(self.now[i], self.objects[i]) for i in self.same if self.objects[i]]
+        found = stacks(drawn, stay)
+        for stack in found:
+            for sentence in stack.sentences():
+                self._doubt(sentence)
+        return frozenset(number for stack in found for number in stack.below)
+
     def _old(self, *masks: int) -> str:
         """What one or two masks of before are called: objects where that is known of all."""
         numbers = [self.before[j][1] for j in masks]
         if all(numbers):
-            named = " and ".join(map(str, numbers))
-            return f"object {named}" if len(masks) == 1 else f"objects {named}"
+            return numbered(numbers)
         label = _said(self.before[masks[0]][0].label)
         some = "one" if len(masks) == 1 else "two"
         return f'{some} of the previous result\'s masks of "{label}" on frame {self.frame}'

@@ -2,10 +2,10 @@
 
 A gap between two key frames is touched where a mask differs on one of its sides. In it an object
 keeps its masks when both sides show that it is as it was: it is on one of them, on none of them its
-mask differs, and nothing new there may be it. Where only forward passes are made the first side
-alone counts: whatever it says nothing about, such as what an earlier backward pass made, stays.
-Where it is not known what differs (frames that a person names, key frames that were given up, a
-previous result without a lineage) none stays.
+mask differs or lies below one that a person drew there, and nothing new there may be it. Where only
+forward passes are made the first side alone counts: whatever it says nothing about, such as what an
+earlier backward pass made, stays. Where it is not known what differs (frames that a person names,
+key frames that were given up, a previous result without a lineage) none stays.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def renew(gap: Gap, changes: Changes) -> tuple[Renewal, bool]:
         compared = changes.compared.get(side)
         if compared is None:
             continue
-        kept -= compared.touched
+        kept -= compared.touched | compared.below
         needed = needed or bool(compared.new_labels)
         # What is new here may be an object that is not, since it was lost on the way.
         kept -= {

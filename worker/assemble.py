@@ -137,7 +137,7 @@ def assemble(
             learning_seconds=round(learning_seconds, 3),
             growth=log.growth(len(plan.key_frames), builder.labelled),
             flagged_frames=log.flagged,
-            notices=list(notices),
+            notices=[*notices, *builder.covered.sentences(meta.step)],
             next_frame=log.next_frame(plan.key_frames, inputs.options.direction),
             left_out=log.left_out(meta.step),
             cleaned=Cleaned(specks=builder.cleaner.specks, holes=builder.cleaner.holes),

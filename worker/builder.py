@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
-from cvat_io.masks import area, without
+from cvat_io.masks import without
 from cvat_io.model import MaskShape, Meta
+from jobs.on_top import mostly_hidden
 from jobs.plan import Origin, RunInputs, RunPlan
 from jobs.renewal import Renewal, within
 from jobs.report import DivergenceLog
@@ -17,6 +18,7 @@ from jobs.sheet import AUTO
 from jobs.spans import SpanPlan
 from worker.carry import Drawings
 from worker.cleaning import Cleaner
+from worker.covered import DOUBT, Covered
 from worker.earlier_doubts import EarlierDoubts
 from worker.follow import follow
 from worker.objects import Objects, Seed, named_alike
@@ -41,6 +43,7 @@ class Builder:
     ) -> None:
         self._limit = inputs.options.stop_at_divergence
         self.cleaner = Cleaner(inputs.options.min_speck, inputs.options.min_hole)
+        self.covered = Covered()
         self._plan = plan
         self._keys = frozenset(plan.key_frames)
         self._meta = meta
@@ -129,14 +132,16 @@ class Builder:
         if renewal is None:
             return self._carried(there, None)
         stay = self._carried(there, renewal.kept)
-        taken = [shape.mask for shape, _ in stay]
+        taken = [shape for shape, _ in stay]
         made = []
         for each in filled or []:
             if self._stay(each.seeds, renewal):
                 continue
             # No pixel belongs to two objects, and what stays was there first.
-            mask = without(each.shape.mask, taken)
-            if mask is None or 2 * area(mask) < area(each.shape.mask):
+            mask = without(each.shape.mask, [shape.mask for shape in taken])
+            if mask is None or mostly_hidden(each.shape, taken):
+                self.covered.add(frame, each.number, each.shape.label)
+                self._log.add(frame, each.number, each.shape.label, DOUBT, GONE, gone=True)
                 continue
             made.append(replace(each, shape=replace(each.shape, mask=mask)))
         return [*stay, *self._finished(self._placed(made, there), [*human, *stay])]

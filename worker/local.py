@@ -155,6 +155,8 @@ def track(
             learning_seconds=learned.seconds,
             notices=notices,
         )
+        for told in assembled.report["notices"]:
+            notice(told)
     return assembled.report
 
 

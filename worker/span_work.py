@@ -169,6 +169,8 @@ class SpanWork:
             learning_seconds=work.learning_seconds,
             notices=work.notices,
         )
+        for told in result.report["notices"][len(work.notices) :]:
+            beat.notice(told)
         recorded = self._record(
             beat,
             lambda session: leases.finish_run(
