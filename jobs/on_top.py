@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from cvat_io.masks import area, without
-from cvat_io.model import MaskShape
+from cvat_io.model import Mask, MaskShape
 from errors import one_line
 
 
@@ -50,17 +50,17 @@ def stacks(drawn: Iterable[MaskShape], stay: Sequence[tuple[MaskShape, int]]) ->
         met = [(other, number) for other, number in stay if _meet(shape, other)]
         below = [number for other, number in met if other.z_order < shape.z_order]
         beside = [(other, number) for other, number in met if other.z_order >= shape.z_order]
-        hidden = mostly_hidden(shape, [other for other, _ in beside])
+        hidden = uncovered(shape.mask, [other.mask for other, _ in beside]) is None
         hides = [number for _, number in beside] if hidden else []
         if below or hides:
             found.append(Stack(shape, tuple(sorted(below)), tuple(sorted(hides))))
     return found
 
 
-def mostly_hidden(shape: MaskShape, others: Sequence[MaskShape]) -> bool:
-    """Whether others leave a mask less than half of its pixels."""
-    left = without(shape.mask, [other.mask for other in others])
-    return left is None or 2 * area(left) < area(shape.mask)
+def uncovered(mask: Mask, others: Sequence[Mask]) -> Mask | None:
+    """What others leave of a mask; None where that is less than half of its pixels."""
+    left = without(mask, others)
+    return None if left is None or 2 * area(left) < area(mask) else left
 
 
 def numbered(objects: Sequence[int]) -> str:

@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
-from cvat_io.masks import without
 from cvat_io.model import MaskShape, Meta
-from jobs.on_top import mostly_hidden
+from jobs.on_top import uncovered
 from jobs.plan import Origin, RunInputs, RunPlan
 from jobs.renewal import Renewal, within
 from jobs.report import DivergenceLog
@@ -132,14 +131,14 @@ class Builder:
         if renewal is None:
             return self._carried(there, None)
         stay = self._carried(there, renewal.kept)
-        taken = [shape for shape, _ in stay]
+        taken = [shape.mask for shape, _ in stay]
         made = []
         for each in filled or []:
             if self._stay(each.seeds, renewal):
                 continue
             # No pixel belongs to two objects, and what stays was there first.
-            mask = without(each.shape.mask, [shape.mask for shape in taken])
-            if mask is None or mostly_hidden(each.shape, taken):
+            mask = uncovered(each.shape.mask, taken)
+            if mask is None:
                 self.covered.add(frame, each.number, each.shape.label)
                 self._log.add(frame, each.number, each.shape.label, DOUBT, GONE, gone=True)
                 continue
