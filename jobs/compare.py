@@ -24,7 +24,7 @@ _RELABELLED = 0.5  # IoU from which on a mask of another label or name is the on
 _TIE = 0.1  # between the sums of IoU of two ways to pair masks: then both are likely
 
 Names = Mapping[tuple[str, str], int]
-"""Label and name -> the one object of the previous result that bears it."""
+"""Label and name -> the one object that bears it: in the previous result, or by what was found."""
 
 
 class ChangeKind(StrEnum):
@@ -63,6 +63,7 @@ class FrameChange:
     `shown`: these objects but for new ones, and their labels; `new_labels`: those of new ones.
     `touched`: objects of the previous result whose mask differs, is new or is gone here.
     `below`: objects whose mask is as it was, and under one that a person drew here.
+    `named`: objects by the names that their masks bear now where they differ.
     """
 
     objects: tuple[int, ...]
@@ -70,6 +71,7 @@ class FrameChange:
     new_labels: frozenset[str]
     touched: frozenset[int]
     below: frozenset[int]
+    named: Names
     changes: tuple[MaskChange, ...]
     conflicts: tuple[Conflict, ...]
 
@@ -86,9 +88,9 @@ def compare_frame(
     `before`: each with its object, 0 where that is not known. Costs one comparison of pixels for
     each pair of boxes that overlap.
     """
-    work = _Comparison(frame, before, now, defaults)
+    work = _Comparison(frame, before, now, defaults, names)
     work.pair_unchanged()
-    work.pair_by_name(names)
+    work.pair_by_name()
     work.pair_by_pixels()
     work.pair_by_overlap()
     return work.finish()
@@ -98,7 +100,7 @@ def unchanged(
     before: Sequence[tuple[MaskShape, int]], now: Sequence[MaskShape], defaults: Defaults
 ) -> tuple[int, ...]:
     """The objects of masks that are as they were, in the order of `now`; 0 for all others."""
-    work = _Comparison(0, before, now, defaults)
+    work = _Comparison(0, before, now, defaults, {})
     work.pair_unchanged()
     return tuple(work.objects)
 
@@ -111,8 +113,9 @@ class _Comparison:
     before: Sequence[tuple[MaskShape, int]]
     now: Sequence[MaskShape]
     defaults: Defaults
+    names: Names
     name: list[str] = field(init=False)  # of each mask of now that bears one alone, else empty
-    old_name: list[str] = field(init=False)
+    old_name: list[str] = field(init=False)  # of a nameless mask that of its object
     objects: list[int] = field(init=False)
     open_now: list[int] = field(init=False)
     open_before: list[int] = field(init=False)
@@ -126,6 +129,12 @@ class _Comparison:
     def __post_init__(self) -> None:
         self.name = self._names(self.now)
         self.old_name = self._names([shape for shape, _ in self.before])
+        borne: dict[int, str] = {}
+        for (_, name), number in self.names.items():
+            borne[number] = "" if number in borne else name  # of two names neither says it
+        for j, (shape, number) in enumerate(self.before):
+            if not name_of(self.defaults.set_of(shape)):
+                self.old_name[j] = borne.get(number, "")
         self.objects = [0] * len(self.now)
         self.open_now = list(range(len(self.now)))
         self.open_before = list(range(len(self.before)))
@@ -147,7 +156,7 @@ class _Comparison:
             if (old.occluded, old.z_order) != (shape.occluded, shape.z_order):
                 self._tell(ChangeKind.PLACED, shape.label)
 
-    def pair_by_name(self, names: Names) -> None:
+    def pair_by_name(self) -> None:
         """Give masks with a name the object that bears it, wherever they lie."""
         keys = [(shape.label, name_of(self.defaults.set_of(shape))) for shape in self.now]
         open_keys = {keys[i] for i in self.open_now}
@@ -165,15 +174,9 @@ class _Comparison:
                 j for j in self.open_before
                 if (self.before[j][0].label, self.old_name[j]) == key
             ]  # fmt: skip
-            known = names.get(key, 0)
-            if len(here) != 1 and known:  # its mask here may bear the name no more, or not yet
-                here = [
-                    j for j in self.open_before
-                    if self.before[j][1] == known and self._may_be_same(i, j)
-                ]  # fmt: skip
             if len(here) == 1:
                 self._pair(i, here[0])
-            elif known and self._let_go(known, i):
+            elif (known := self.names.get(key, 0)) and self._let_go(known, i):
                 self._take(i, known)
 
     def pair_by_pixels(self) -> None:
@@ -229,6 +232,11 @@ class _Comparison:
             new_labels=frozenset(shape.label for number, shape in shown if not number),
             touched=frozenset(self.touched),
             below=self._below(),
+            named={
+                (shape.label, self.name[i]): number
+                for i, (number, shape) in enumerate(shown)
+                if number and self.name[i] and i not in self.same
+            },
             changes=tuple(self.changes),
             conflicts=tuple(self.conflicts),
         )

@@ -159,14 +159,16 @@ def _compared(
         now = masks_on(export, looked, ignore_labels)
     with open_export(archives[1], limits) as result:
         before = masks_on(result, looked | sides, ignore_labels)
+    compared: dict[int, FrameChange] = {}
+    known = dict(names)
+    for frame in sorted(looked):
+        shapes = [shape for shape, _ in now[frame]]
+        compared[frame] = compare_frame(frame, before[frame], shapes, known, defaults)
+        # A name that an object was given on one frame is its name on all.
+        known = {**compared[frame].named, **known}
     return replace(
         changes,
-        compared={
-            frame: compare_frame(
-                frame, before[frame], [shape for shape, _ in now[frame]], names, defaults
-            )
-            for frame in sorted(looked)
-        },
+        compared=compared,
         sides={
             frame: {number: shape.label for shape, number in before[frame] if number}
             for frame in sides

@@ -118,6 +118,18 @@ def test_the_name_of_an_object_goes_to_its_mask_on_a_frame_where_it_had_none(
         assert part in conflict.sentence
 
 
+def test_another_name_is_told_also_where_the_object_has_its_name_on_other_frames_alone() -> None:
+    """Promise: a nameless mask of an object that has a name is not taken for one of another."""
+    found = compared([(box(0), 5)], [box(0, name="y")], {("car", "z"): 5})
+    assert (found.objects, kinds(found), found.touched) == ((0,), ["attributes"], {5})
+    assert [each.sentence for each in found.conflicts] == [
+        'Frame 9: a mask of "car" bears the name "y" where the object with the name "z" was: the '
+        "name decides."
+    ]
+    assert found.named == {}
+    assert compared([(box(0), 5)], [box(0, name="z")]).named == {("car", "z"): 5}
+
+
 def test_a_name_that_an_object_lost_on_a_frame_is_not_given_to_two_masks() -> None:
     """Promise: so it is too where the object's own mask bears another name there."""
     before = [(box(0, name="c"), 5)]

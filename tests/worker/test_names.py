@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import pytest
 
 from cvat_io.model import MaskShape
 from tests.helpers.clips import masks_by_frame, shapes_of, tiny_clip, write_clip
-from tests.helpers.trips import objects_by_frame, run
+from tests.helpers.trips import objects_by_frame, plan_of, run
 from tests.worker.test_rounds import Rounds, drawn, moved, rewrite
 from worker.objects import Objects
 
@@ -71,11 +72,17 @@ def test_two_objects_that_our_result_swapped_are_put_right_by_names_on_two_frame
 
 
 def test_an_object_that_is_given_two_names_becomes_two(tmp_path: Path) -> None:
-    """Promise: one that jumped to something else is parted by naming both."""
+    """Promise: one that jumped to another thing is parted by naming both, and the plan says so."""
     clip = tiny_clip(LENGTH, objects=1)
     job = Rounds(tmp_path, drawn(0, clip=clip), clip)
     now = job.exported()
     now[0], now[9] = named(now[0], "a"), named(now[9], "b")
+    export = write_clip(tmp_path / "planned.zip", clip, (), masks=[*chain(*now.values())])
+    changes = plan_of(export, job.result).changes
+    assert changes is not None
+    assert {f: found.objects for f, found in changes.compared.items()} == {0: (1,), 9: (0,)}
+    (told,) = changes.compared[9].conflicts
+    assert 'bears the name "b" where the object with the name "a" was' in told.sentence
     job.correct(now)
     assert names_by_object(job.result) == {1: {"a"}, 2: {"b"}}
 
