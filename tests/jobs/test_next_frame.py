@@ -31,7 +31,8 @@ def test_what_was_lost_is_found_again_in_the_middle_of_where_it_is_lost() -> Non
     assert 61 <= found.frame <= 69
     assert (found.run, found.object, found.label, found.why) == (3, 1, "car", "split")
     assert found.reason == "the mask is in pieces"
-    assert 30 < found.repairs < 45  # of the 69 masks that are lost; these hold for some 30 steps
+    # Of the 69 masks that are lost these hold for some 30 steps, and half of that is told.
+    assert 15 < found.repairs < 23
     assert found.iou_gain == pytest.approx(found.repairs / 99, abs=1e-3)
 
 
