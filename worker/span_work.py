@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from config import Settings
 from jobs.db import Database
 from jobs.files import JobFiles
+from jobs.store_runs import tell
 from tracker.segmenters.protocol import Segmenter
 from worker import leases
 from worker.assemble import assemble
@@ -169,11 +170,9 @@ class SpanWork:
             learning_seconds=work.learning_seconds,
             notices=work.notices,
         )
-        for told in result.report["notices"][len(work.notices) :]:
-            beat.notice(told)
-        recorded = self._record(
-            beat,
-            lambda session: leases.finish_run(
+
+        def publish(session: Session) -> bool:
+            done = leases.finish_run(
                 session,
                 lease,
                 sha256=result.sha256,
@@ -181,9 +180,12 @@ class SpanWork:
                 seconds=time.perf_counter() - began,
                 device=self._me.device,
                 flagged_frames=result.report["flagged_frames"],
-            ),
-        )
-        if recorded:
+            )
+            if done:
+                tell(session, lease.run_id, result.report["notices"])
+            return done
+
+        if self._record(beat, publish):
             derive(self._files, lease, work.inputs, work.plan, span_files, result.sha256)
 
     def _prepare(self, lease: Lease, beat: Heartbeat) -> Work | None:

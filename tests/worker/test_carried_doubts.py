@@ -31,7 +31,7 @@ AGAIN = RunOptions(engine="flow", mode=Mode.RESEGMENT)
 
 
 @pytest.fixture
-def run(jobs: Jobs, settings: Settings, database: Database) -> Run:
+def run_job(jobs: Jobs, settings: Settings, database: Database) -> Run:
     """Take an export of job 264 in, run it, and give its report."""
 
     def run(export: Path, options: RunOptions) -> Report:
@@ -72,16 +72,16 @@ def of_frames(report: Report, frames: range) -> dict[tuple[int, int], float]:
 
 
 def test_what_was_doubted_before_a_correction_elsewhere_is_doubted_still(
-    jobs: Jobs, run: Run, tmp_path: Path
+    jobs: Jobs, run_job: Run, tmp_path: Path
 ) -> None:
     """Frames 13 to 18 are noise; a person corrects frame 5 first, and then frame 7."""
     clip = noise_in_frames_13_to_18()
-    first = run(write_clip(tmp_path / "264.zip", clip, (0, 10, 23)), FLOW)
+    first = run_job(write_clip(tmp_path / "264.zip", clip, (0, 10, 23)), FLOW)
     assert first["next_frame"]["frame"] in range(11, 23)
     assert first["flagged_frames"] >= 6
     before = first
     for frame in (5, 7):
-        report = run(corrected(jobs, tmp_path, clip, frame), AGAIN)
+        report = run_job(corrected(jobs, tmp_path, clip, frame), AGAIN)
         assert report["frames_tracked"] < 10
         assert report["next_frame"]["frame"] == before["next_frame"]["frame"]
         assert report["next_frame"]["score"] == before["next_frame"]["score"]
@@ -105,11 +105,11 @@ def test_what_was_doubted_before_a_correction_elsewhere_is_doubted_still(
 
 
 def test_the_timeline_still_tells_what_was_carried_from_what_was_made(
-    jobs: Jobs, run: Run, tmp_path: Path
+    jobs: Jobs, run_job: Run, tmp_path: Path
 ) -> None:
     clip = noise_in_frames_13_to_18()
-    run(write_clip(tmp_path / "264.zip", clip, (0, 10, 23)), FLOW)
-    report = run(corrected(jobs, tmp_path, clip, 5), AGAIN)
+    run_job(write_clip(tmp_path / "264.zip", clip, (0, 10, 23)), FLOW)
+    report = run_job(corrected(jobs, tmp_path, clip, 5), AGAIN)
     timeline = json.loads(zlib.decompress(jobs.layers.timeline("264", "run-2").body.zlib))
     lane = timeline["objects"][0]
     presence = np.frombuffer(b64decode(lane["presence"]), dtype=np.uint8)
@@ -120,35 +120,35 @@ def test_the_timeline_still_tells_what_was_carried_from_what_was_made(
 
 
 def test_frames_that_were_not_computed_with_partial_key_frames_are_remembered_too(
-    jobs: Jobs, run: Run, tmp_path: Path
+    jobs: Jobs, run_job: Run, tmp_path: Path
 ) -> None:
     clip = noise_in_frames_13_to_18()
     partial = replace(FLOW, keyframes=KeyFrames.PARTIAL)
-    first = run(write_clip(tmp_path / "264.zip", clip, (0, 10, 23)), partial)
+    first = run_job(write_clip(tmp_path / "264.zip", clip, (0, 10, 23)), partial)
     options = replace(AGAIN, keyframes=KeyFrames.PARTIAL)
-    report = run(corrected(jobs, tmp_path, clip, 5), options)
+    report = run_job(corrected(jobs, tmp_path, clip, 5), options)
     assert of_frames(report, range(11, 23)) == of_frames(first, range(11, 23))
 
 
 def test_an_initial_run_takes_nothing_of_an_earlier_one(
-    jobs: Jobs, run: Run, tmp_path: Path
+    jobs: Jobs, run_job: Run, tmp_path: Path
 ) -> None:
     clip = noise_in_frames_13_to_18()
     export = write_clip(tmp_path / "264.zip", clip, (0, 10, 23))
-    run(export, FLOW)
-    report = run(export, replace(FLOW, frames="1-9"))
+    run_job(export, FLOW)
+    report = run_job(export, replace(FLOW, frames="1-9"))
     assert {each["frame"] for each in report["divergence"]} == set(range(1, 10))
 
 
 @pytest.mark.parametrize("damage", ["gone", "cut"])
 def test_a_lost_report_costs_the_memory_only(
-    jobs: Jobs, run: Run, tmp_path: Path, damage: str
+    jobs: Jobs, run_job: Run, tmp_path: Path, damage: str
 ) -> None:
     clip = noise_in_frames_13_to_18()
-    run(write_clip(tmp_path / "264.zip", clip, (0, 10, 23)), FLOW)
+    run_job(write_clip(tmp_path / "264.zip", clip, (0, 10, 23)), FLOW)
     again, report = corrected(jobs, tmp_path, clip, 5), jobs.report("264")
     if damage == "gone":
         report.unlink()
     else:
         report.write_bytes(report.read_bytes()[:-400])
-    assert run(again, AGAIN)["frames_tracked"] == 8
+    assert run_job(again, AGAIN)["frames_tracked"] == 8

@@ -13,9 +13,13 @@ import numpy as np
 
 from cvat_io.masks import encode
 from cvat_io.model import MaskShape
+from jobs.service import Jobs
 from tests.helpers.clips import contents, masks_by_frame, tiny_clip, write_clip
-from tests.helpers.trips import key_frames, objects_by_frame, plan_of, roughened, run
+from tests.helpers.trips import exported, key_frames, objects_by_frame, plan_of, roughened, run
+from tests.worker.test_carried_doubts import AGAIN, FLOW, Run, run_job
 from tests.worker.test_rounds import Rounds, drawn
+
+assert run_job  # the fixture
 
 LENGTH = 12
 CLIP = tiny_clip(LENGTH)
@@ -28,12 +32,16 @@ def with_a_head(folder: Path, z_order: int) -> tuple[Rounds, Now]:
     """A job, and what CVAT gives back of it once a person drew a head on the object."""
     job = Rounds(folder, drawn(*KEYS, clip=CLIP), CLIP)
     job.result = roughened(job.result, folder / "rough.zip")
-    now = job.exported()
+    return job, add_a_head(job.exported(), z_order)
+
+
+def add_a_head(now: Now, z_order: int) -> Now:
+    """Draw it on the object of the corrected frame."""
     body = next(shape for shape in now[CORRECTED] if shape.label == "object").mask
     head = encode(np.ones((6, 6), dtype=np.bool_), body.left + 3, body.top + 3)
     assert head is not None
     now[CORRECTED].append(MaskShape(CORRECTED, "thing", head, z_order=z_order))
-    return job, now
+    return now
 
 
 def conflicts(folder: Path, job: Rounds, now: Now) -> list[str]:
@@ -94,3 +102,17 @@ def test_what_is_drawn_on_a_body_at_its_height_is_told_to_be_covered(tmp_path: P
     assert notice.startswith('Object 3 ("thing") has no mask on frame')
     gone = [each["frame"] for each in said["divergence"] if each["object"] == 3 and each["gone"]]
     assert {3, 5} <= set(gone)
+
+
+def test_the_run_of_a_job_tells_what_is_covered_too(
+    jobs: Jobs, run_job: Run, tmp_path: Path
+) -> None:
+    run_job(write_clip(tmp_path / "264.zip", CLIP, KEYS), FLOW)
+    now = add_a_head(exported(jobs.result("264")), z_order=0)
+    again = write_clip(tmp_path / "again.zip", CLIP, (), masks=[*chain(*now.values())])
+    report = run_job(again, AGAIN)
+    (notice,) = report["notices"]
+    assert notice.startswith('Object 3 ("thing") has no mask on frame')
+    job = jobs.job("264")
+    assert job.runs[0].notices == (notice,)
+    assert any(notice in event.text for event in job.log)
