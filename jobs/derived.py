@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from cvat_io.atomic import replacing
+from errors import NotFoundError
 
 _USED_SECONDS = 3600.0  # a file's time says to within so much when it was last used
 _ROOM = 0.9  # of the limit: what is left after files were removed
@@ -38,15 +39,22 @@ class Derived:
         """Return `path`, written by `write` first where it is not there.
 
         Whoever asks for a file that is being made by this process waits for it. What `write` raises
-        passes through, as does OSError of the disk.
+        passes through, as does OSError of the disk; NotFoundError where the job is deleted
+        meanwhile.
         """
         if self.used(path):
             return path
         with self._only_one(path):
             if not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
-                with replacing(path) as file:
-                    write(file)
+                try:
+                    with replacing(path) as file:
+                        write(file)
+                except FileNotFoundError as exc:
+                    if path.parent.exists():
+                        raise
+                    job_id = path.relative_to(self._root).parts[0]
+                    raise NotFoundError(f"Job {job_id} was deleted meanwhile.") from exc
         return path
 
     def used(self, path: Path) -> bool:

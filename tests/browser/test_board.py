@@ -255,7 +255,7 @@ def test_a_page_that_slept_looks_again(site: Site, open_page: Open) -> None:
     page = open_page("/?search=no-such-job")
     page.clock.install()
     page.goto(site.url)
-    expect(page.locator("#job-264")).to_be_visible()
+    expect(page.locator("#job-264 img")).to_have_js_property("naturalWidth", 320)
     page.evaluate("globalThis.io = undefined")
     site.jobs.delete_job("264")
     page.clock.fast_forward(3600_000)

@@ -20,7 +20,7 @@ import pytest
 from config import Limits
 from cvat_io.model import Mask
 from cvat_io.reader import open_export
-from errors import InputError
+from errors import InputError, NotFoundError
 from jobs.derived import Derived
 from jobs.layer_build import LayerSource, build_layer, mask_of
 from jobs.layer_file import DamagedError, LayerFile, LayerWriter, pack_frames, packed
@@ -260,3 +260,13 @@ def test_a_file_that_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == []
     derived.make(path, lambda file: file.write(b"x"))  # and the next one may try again
     assert path.exists()
+
+
+def test_a_job_that_is_deleted_while_a_file_of_it_is_made_is_said_to_be(tmp_path: Path) -> None:
+    derived = Derived(tmp_path)
+    path = derived.path("264", "layers/run-1")
+    with pytest.raises(NotFoundError, match="Job 264 was deleted meanwhile"):
+        derived.make(path, lambda file: derived.remove_job("264"))
+    assert not path.parent.exists()
+    with pytest.raises(FileNotFoundError):  # something else is missing
+        derived.make(path, lambda file: (tmp_path / "missing").read_bytes())
