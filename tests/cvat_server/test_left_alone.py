@@ -17,6 +17,15 @@ from errors import ConflictError, InputError
 JOB = read_target("264")
 
 
+def with_one_frame_less(export: Path, folder: Path) -> Path:
+    """A result that replaces what is there: the masks of an export but for those of frame 7."""
+    out = folder / "second.zip"
+    with open_export(export, Limits()) as opened:
+        kept = [shape for shape in opened.tracks() if shape.frame != 7]
+        write_result(out, opened, sorted(kept, key=lambda shape: shape.frame), {})
+    return out
+
+
 def test_a_job_that_was_emptied_since_it_was_pulled_stays_empty(
     cvat, connect, settings, filled
 ) -> None:
@@ -51,12 +60,9 @@ def test_a_job_that_was_empty_when_it_was_pulled_is_filled(
 def test_groups_go_only_with_leave(cvat, connect, settings, filled, tmp_path: Path) -> None:
     job = cvat.jobs[264]
     job.shapes[0]["group"] = 3
-    second = tmp_path / "second.zip"
     with connect() as server:
         push(server, filled(pull(server, JOB, settings)), settings)
-        with open_export(pull(server, JOB, settings), Limits()) as export:
-            kept = [shape for shape in export.tracks() if shape.frame != 7]
-            write_result(second, export, sorted(kept, key=lambda shape: shape.frame), {})
+        second = with_one_frame_less(pull(server, JOB, settings), tmp_path)
         with pytest.raises(ConflictError, match="take 1 shapes of job 264 out of their groups"):
             push(server, second, settings)
         assert job.shapes[0]["group"] == 3
@@ -72,12 +78,9 @@ def test_a_mask_that_is_there_twice_is_not_made_one(
     twin = next(s for s in job.shapes if (s["frame"], s["label_id"]) == (0, 1))
     named = [{"spec_id": 11, "value": "bob"}]
     job.shapes.append({**twin, "id": 99, "attributes": named})
-    second = tmp_path / "second.zip"
     with connect() as server:
         push(server, filled(pull(server, JOB, settings)), settings)
-        with open_export(pull(server, JOB, settings), Limits()) as export:
-            kept = [shape for shape in export.tracks() if shape.frame != 7]
-            write_result(second, export, sorted(kept, key=lambda shape: shape.frame), {})
+        second = with_one_frame_less(pull(server, JOB, settings), tmp_path)
         with pytest.raises(ConflictError, match="has 1 masks twice"):
             push(server, second, settings)
     assert sum(shape["attributes"] == named for shape in job.shapes) == 1
