@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jobs.beyond import beyond
-from jobs.compare import ChangeKind, MaskChange, changes_of
+from jobs.frame_change import ChangeKind, MaskChange, changes_of
 from jobs.frames_text import format_few
 from jobs.plan import Drafted
 from jobs.resegment import Changes

@@ -14,7 +14,8 @@ from cvat_io.reader import open_export
 from cvat_io.result import read_note
 from cvat_io.shards import part_of
 from errors import InputError
-from jobs.compare import FrameChange, Names, compare_frame
+from jobs.compare import compare_frame
+from jobs.frame_change import FrameChange, Names
 from jobs.frames_text import noted_frames
 from jobs.sheet import Seen, Sheet, changed_frames, masks_on, placed_frames, read_sheet
 

@@ -11,7 +11,8 @@ import pytest
 from cvat_io.defaults import Defaults
 from cvat_io.masks import encode
 from cvat_io.model import Label, LabelAttribute, MaskShape
-from jobs.compare import ChangeKind, FrameChange, compare_frame, unchanged
+from jobs.compare import compare_frame, unchanged
+from jobs.frame_change import ChangeKind, FrameChange
 
 NAMED = (LabelAttribute("object_id", False, "text", "", ()),)
 DEFAULTS = Defaults(Label(name, "", "any", NAMED) for name in ("car", "bus"))
