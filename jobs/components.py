@@ -32,12 +32,21 @@ from cvat_io.component_pngs import (
     write_combined,
     write_component,
 )
-from cvat_io.frames import Colour, hue
+from cvat_io.frames import Colour
 from cvat_io.model import Mask
 from cvat_io.runtext import parse_rle
-from cvat_io.sequence_archive import LABELS
 from errors import ConflictError, InputError, NotFoundError, one_line
 from jobs import audit, store
+from jobs.component_list import (
+    COMBINED,
+    MANIFEST,
+    NAME,
+    ComponentView,
+    folders_of,
+    read_list,
+    size_of,
+    views_of,
+)
 from jobs.db import Database
 from jobs.files import JobFiles
 from jobs.frames_text import format_frames, parse_frames
@@ -47,31 +56,9 @@ from jobs.locks import locked
 from jobs.sequences import KIND, folder_of
 from jobs.sessions import Sessions
 
-COMBINED = "combined"
-MANIFEST = "components.json"
-_NAME = re.compile(r"[^\W_][\w .-]{0,63}")
 _RESERVED = frozenset({COMBINED, MANIFEST})
 # What Windows takes for devices, whatever the ending.
 _DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ComponentView:
-    """One saved component: frames `first` to `last` of an object, as they were in `layer`.
-
-    `index`: its value in the combined pictures; `color`: its `#rrggbb` there. `saved`: seconds
-    since the epoch.
-    """
-
-    component: str
-    index: int
-    color: str
-    object: int
-    first: int
-    last: int
-    frames: int
-    layer: str
-    saved: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +108,7 @@ class Components:
         """What is saved of a sequence. Raises NotFoundError, ConflictError for other jobs."""
         self._sequence(job_id)
         folder = self._folder(job_id)
-        return ComponentsView(folder=str(folder), components=_views(_read(folder)))
+        return ComponentsView(folder=str(folder), components=views_of(read_list(folder)))
 
     def save(
         self,
@@ -149,7 +136,7 @@ class Components:
         folder = self._folder(job_id)
         found = [0]
         with self._held(folder):
-            kept = _read(folder)
+            kept = read_list(folder)
             _require_fit(folder, kept, sequence, component)
             entry = {
                 "component": component, "object": number, "first": frames[0], "last": frames[-1],
@@ -171,7 +158,7 @@ class Components:
             frames=len(frames),
             empty=len(frames) - found[0],
             untracked=self._untracked(job_id, layer, frames, sequence.frames),
-            component=_views(entries)[place],
+            component=views_of(entries)[place],
         )
 
     def archive(self, job_id: str) -> IO[bytes]:
@@ -181,13 +168,13 @@ class Components:
         """
         self._sequence(job_id)
         folder = self._folder(job_id)
-        if not _read(folder):
+        if not read_list(folder):
             raise NotFoundError(f"Nothing of job {job_id} is saved yet: save a component first.")
         self._tmp.mkdir(parents=True, exist_ok=True)
         file = tempfile.TemporaryFile(dir=self._tmp)  # noqa: SIM115 - the caller closes it
         try:
             with self._held(folder):
-                pack_folders(file, folder, _folders(_read(folder)), MANIFEST)
+                pack_folders(file, folder, folders_of(read_list(folder)), MANIFEST)
             file.seek(0)
         except BaseException:
             file.close()
@@ -200,7 +187,7 @@ class Components:
         if not folder.is_dir():
             raise _no_component(component)
         with self._held(folder):
-            kept = _read(folder)
+            kept = read_list(folder)
             entries = [old for old in kept if old["component"] != component]
             if len(entries) == len(kept):
                 raise _no_component(component)
@@ -210,7 +197,7 @@ class Components:
             self._finish(folder, sequence, entries)
             remove_folder(folder / component)
         audit.note(self._database, "reset component", job_id, component)
-        return ComponentsView(folder=str(folder), components=_views(entries))
+        return ComponentsView(folder=str(folder), components=views_of(entries))
 
     # -- inside ----------------------------------------------------------------------------------
 
@@ -222,7 +209,7 @@ class Components:
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             with locked(folder / ".lock", wait=True):
-                sweep(folder, _folders(_read(folder)))
+                sweep(folder, folders_of(read_list(folder)))
                 yield
 
     def _sequence(self, job_id: str) -> _Sequence:
@@ -255,7 +242,7 @@ class Components:
 
     def _finish(self, folder: Path, sequence: _Sequence, entries: list[dict[str, Any]]) -> None:
         """Write what the folder holds, then the combined pictures."""
-        views = _views(entries)
+        views = views_of(entries)
         told = {
             "width": sequence.width,
             "height": sequence.height,
@@ -296,7 +283,7 @@ def _wanted(frames: range, first: int | None, last: int | None) -> range:
 
 def _require_name(component: str) -> None:
     if (
-        not _NAME.fullmatch(component)
+        not NAME.fullmatch(component)
         or component.endswith((" ", "."))
         or component.casefold() in _RESERVED
         or _DEVICES.fullmatch(component)
@@ -312,7 +299,7 @@ def _require_fit(
     folder: Path, kept: Sequence[dict[str, Any]], sequence: _Sequence, component: str
 ) -> None:
     """Refuse what would not go with the components that are there, or would replace strangers'."""
-    ours = _folders(kept)
+    ours = folders_of(kept)
     foreign = next(
         (n for n in (component, COMBINED) if n not in ours and (folder / n).exists()), ""
     )
@@ -332,60 +319,12 @@ def _require_fit(
             f"There are {len(others)} components, as many as an indexed picture can hold: reset "
             "one first."
         )
-    size = _size(folder)
+    size = size_of(folder)
     if others and size != (sequence.width, sequence.height):
         raise ConflictError(
             f"The components saved so far are of frames of {size[0]} x {size[1]} pixels, but those "
             f"of the sequence have {sequence.width} x {sequence.height}: reset them first."
         )
-
-
-def _folders(kept: Sequence[dict[str, Any]]) -> list[str]:
-    """The folders in which all that is saved lies."""
-    return [COMBINED, *(entry["component"] for entry in kept)] if kept else []
-
-
-def _manifest(folder: Path) -> dict[str, Any]:
-    try:
-        told = json.loads((folder / MANIFEST).read_bytes())
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as exc:
-        raise InputError(
-            f"{MANIFEST} of {folder.name} cannot be read: put it back as it was saved, or move "
-            "the folder away."
-        ) from exc
-    return told if isinstance(told, dict) else {}
-
-
-def _read(folder: Path) -> list[dict[str, Any]]:
-    """What is saved, in the order of the first saving."""
-    entries = _manifest(folder).get("components", [])
-    return [
-        {key: entry[key] for key in _KEPT}
-        for entry in entries
-        if entry.keys() >= _KEPT and _NAME.fullmatch(entry["component"])
-    ]
-
-
-def _size(folder: Path) -> tuple[int, int]:
-    told = _manifest(folder)
-    return told.get("width", 0), told.get("height", 0)
-
-
-def _views(entries: Sequence[dict[str, Any]]) -> tuple[ComponentView, ...]:
-    own = {label.name: label.color for label in LABELS}
-    return tuple(
-        ComponentView(
-            index=number,
-            color=own.get(entry["component"]) or "#{:02x}{:02x}{:02x}".format(*hue(number + 2)),
-            **entry,
-        )
-        for number, entry in enumerate(entries, start=1)
-    )
-
-
-_KEPT = frozenset({"component", "object", "first", "last", "frames", "layer", "saved"})
 
 
 def _mask(entry: dict[str, Any], of: _Sequence) -> Mask:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from tests.bench.test_quality import in_our_layout
 from tests.helpers.clips import tiny_clip
 from tests.helpers.engines import light, use
 from tracker import engines
+from tracker.protocol import Example
 
 
 @pytest.fixture
@@ -47,9 +50,9 @@ def test_an_engine_goes_on_from_what_it_learned_in_the_round_before(
     given: list[bytes | None] = []
     learn = engines.learn
 
-    def watched(name: str, examples: object, **more: object) -> bytes | None:
-        given.append(more["earlier"])  # type: ignore[arg-type]
-        return learn(name, examples, **more)  # type: ignore[arg-type]
+    def watched(name: str, examples: Sequence[Example], **more: Any) -> bytes | None:
+        given.append(more["earlier"])
+        return learn(name, examples, **more)
 
     monkeypatch.setattr(engines, "learn", watched)
     engine.walk(clip, ((0,), (0, 4)), 4, 11)
