@@ -18,6 +18,12 @@ _SHARE = case(
     (_FRAMES > 0, Run.flagged_frames * 1.0 / _FRAMES),
     else_=0.0,
 )
+# IoU that the correction of the next frame is expected to bring; where none would, or none is known
+# (a job before its first result among them), nothing.
+_REPAIR = case(
+    (Run.next_frame.is_(None), 0.0),
+    else_=Run.next_frame["repairs"].as_float(),
+)
 
 
 class Sort(StrEnum):
@@ -28,6 +34,7 @@ class Sort(StrEnum):
     NAME = "name"
     FRAMES = "frames"  # the longest first
     DOUBT = "doubt"  # the largest share of flagged frames first
+    REPAIR = "repair"  # the one in which the next correction repairs most first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,5 +69,6 @@ class Look:
                 _SHARE.desc(),
                 Job.updated.desc(),
             ],
+            Sort.REPAIR: [_REPAIR.desc(), Job.updated.desc()],
         }
         return [*orders[self.sort], Job.id.asc()]

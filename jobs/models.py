@@ -146,6 +146,8 @@ class Run(Base):
     result_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     result_sha256: Mapped[str] = mapped_column(String(64), default="")
     flagged_frames: Mapped[int | None] = mapped_column(Integer)  # doubtful ones, once published
+    # The frame to correct next as the published report has it; None where nothing would gain.
+    next_frame: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     delete_zip_due: Mapped[bool] = mapped_column(Boolean, default=False)
     error: Mapped[str] = mapped_column(Text, default="")
     notices: Mapped[list[str]] = mapped_column(JSON, default=list)  # see jobs.store_runs.tell

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from jobs.db import db_now
 from jobs.models import ASSEMBLE, LEARN, Revision, Run, Span
 from jobs.options import Direction, KeyFrames, MemoryKeeps, Mode, Priority, Prompts, RunOptions
-from jobs.views import RunState, RunView, SpanState, SpanView
+from jobs.views import NextFrameView, RunState, RunView, SpanState, SpanView
 
 
 def options_from(stored: Mapping[str, Any]) -> RunOptions:
@@ -132,6 +132,9 @@ def _run_view(
         result_sha256=run.result_sha256,
         error=run.error,
         flagged_frames=run.flagged_frames,
+        next_frame=None
+        if run.next_frame is None
+        else NextFrameView(run=run.number, **run.next_frame),
         notices=tuple(run.notices),
     )
 

@@ -37,7 +37,7 @@ from jobs.models import Job, Run
 from jobs.options import Direction, Mode, RunOptions
 from jobs.ours import Origins, drawn_note
 from jobs.plan import Origin, RunPlan
-from jobs.report import DivergenceLog, Report
+from jobs.report import DivergenceLog, NextFrame, Report
 from jobs.session_masks import IGNORED, Shown
 from jobs.session_models import LiveSession
 from jobs.session_state import State
@@ -67,6 +67,7 @@ class Written:
     computed: tuple[int, ...]
     ignored: frozenset[str]
     flagged: int
+    next_frame: NextFrame | None
     bytes: int
     sha256: str
 
@@ -164,10 +165,8 @@ def write(state: State, files: JobFiles, number: int, accepted: Accepted) -> Wri
         with draft.open("rb") as file:
             sha256 = file_digest(file, "sha256").hexdigest()
         size = draft.stat().st_size
-        log.write_report(
-            files.report(job_id, revision, number),
-            _report(state, composed, log, time.perf_counter() - began),
-        )
+        report = _report(state, composed, log, time.perf_counter() - began)
+        log.write_report(files.report(job_id, revision, number), report)
         draft.replace(out)
         sync_folder(out.parent)
     return Written(
@@ -181,6 +180,7 @@ def write(state: State, files: JobFiles, number: int, accepted: Accepted) -> Wri
         computed=tuple(composed.computed),
         ignored=composed.ignored,
         flagged=log.flagged,
+        next_frame=report["next_frame"],
         bytes=size,
         sha256=sha256,
     )
@@ -218,6 +218,7 @@ def publish(session: Session, job_id: str, written: Written) -> None:
             started=at,
             finished=at,
             flagged_frames=written.flagged,
+            next_frame=None if written.next_frame is None else {**written.next_frame},
             result_bytes=written.bytes,
             result_sha256=written.sha256,
         )

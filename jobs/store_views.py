@@ -169,7 +169,7 @@ def _rows(
     cut = select(Job.id).where(*look.fits())
     if state is not None:
         cut = cut.where(Job.state == state.value)
-    if look.sort in (Sort.FRAMES, Sort.DOUBT):
+    if look.sort in (Sort.FRAMES, Sort.DOUBT, Sort.REPAIR):
         cut = cut.join(Revision, _LATEST_REVISION).outerjoin(Run, _LATEST_RUN)
     page = cut.order_by(*look.order()).limit(limit).offset(offset).subquery()
     rows = session.execute(

@@ -95,9 +95,10 @@ class RunView:
 
     `learning`: whether it runs, but its engine still learns the objects, before any frame is
     tracked. `frames_per_second` counts from the end of that. `flagged_frames`: frames of the result
-    on which something has a divergence of 0.5 or more; None where that is not known. `notices`:
-    sentences for people, such as that a graphics card is too small for all of the engine, or that
-    an option changes nothing.
+    on which something has a divergence of 0.5 or more; None where that is not known.
+    `next_frame`: the frame of the result to correct next; None where no correction would gain, and
+    where that is not known. `notices`: sentences for people, such as that a graphics card is too
+    small for all of the engine, or that an option changes nothing.
     """
 
     number: int  # 1, 2, ... within its job
@@ -120,6 +121,7 @@ class RunView:
     result_sha256: str
     error: str
     flagged_frames: int | None = None
+    next_frame: NextFrameView | None = None
     notices: tuple[str, ...] = ()
 
 

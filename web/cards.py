@@ -20,6 +20,7 @@ SORTS = {
     Sort.NAME: "By name",
     Sort.FRAMES: "Longest first",
     Sort.DOUBT: "Most doubtful first",
+    Sort.REPAIR: "Most to repair first",
 }
 
 

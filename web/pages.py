@@ -207,6 +207,7 @@ def install_words(app: Flask) -> None:
         passes=words.passes,
         iso=words.iso,
         few=words.few,
+        masks=words.masks,
         count=words.count,
         recomputed=words.recomputed,
         share=words.share,

@@ -41,6 +41,12 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def masks(count: float) -> str:
+    """Return what a correction repairs: 4.2 -> "about 4 masks"."""
+    whole = round(count)
+    return f"about {whole} {'mask' if whole == 1 else 'masks'}" if whole else "less than one mask"
+
+
 def moment(at: float) -> str:
     """Return a time as "2026-11-21 10:45 UTC"."""
     return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M} UTC"

@@ -18,6 +18,7 @@ from errors import one_line
 from jobs import tally, turns
 from jobs.db import db_now
 from jobs.models import ASSEMBLE, LEARN, Run, Span
+from jobs.report import NextFrame
 from jobs.store import now, touch
 from jobs.views import RunState, SpanState
 
@@ -189,6 +190,7 @@ def finish_run(
     seconds: float,
     device: str,
     flagged_frames: int | None = None,
+    next_frame: NextFrame | None = None,
 ) -> bool:
     """Record the published result. False when the lease is no longer ours."""
     done = _update_held(
@@ -208,6 +210,7 @@ def finish_run(
     run.finished = now(session)
     run.result_sha256, run.result_bytes = sha256, size
     run.flagged_frames = flagged_frames
+    run.next_frame = None if next_frame is None else {**next_frame}
     run.delete_zip_due = bool(run.options.get("delete_zip"))
     run.error = ""
     turns.settle(session, run.id)

@@ -180,6 +180,7 @@ class SpanWork:
                 seconds=time.perf_counter() - began,
                 device=self._me.device,
                 flagged_frames=result.report["flagged_frames"],
+                next_frame=result.report["next_frame"],
             )
             if done:
                 tell(session, lease.run_id, result.report["notices"])

@@ -73,3 +73,14 @@ def test_jobs_come_in_the_order_that_is_asked_for(jobs: Jobs, tmp_path: Path) ->
     assert ids(jobs, sort=Sort.DOUBT, limit=1, offset=1) == ["A"]
     boxes = jobs.list_boxes(sort=Sort.DOUBT)
     assert [job.id for job in boxes[JobState.QUEUED].jobs] == ["c", "A"]
+    told = {"frame": 7, "object": 1, "label": "car", "score": 0.5, "why": "bent", "reason": ""}
+    for name, repairs in (("c", 0.7), ("A", 11)):  # 11 is no float, and sorts before 0.7 as text
+        found = {**told, "repairs": repairs, "iou_gain": 0.1}
+        with jobs.database.write() as session:
+            session.execute(update(Run).where(Run.job_id == name).values(next_frame=found))
+    assert ids(jobs, sort=Sort.REPAIR) == ["A", "c", "b"], "what is expected, nothing known last"
+    assert ids(jobs, sort=Sort.REPAIR, limit=1) == ["A"]
+    run = jobs.job("A").job.run
+    assert run is not None
+    assert run.next_frame is not None
+    assert (run.next_frame.run, run.next_frame.frame, run.next_frame.repairs) == (1, 7, 11)
