@@ -15,7 +15,14 @@ included, as they are in the result. Which frames it draws:
 *Key frames for the same J&F*: for each clip and each number K of 2 and more, the fewest suggested
 key frames that reach the J&F of K equally spaced ones (or of K by halving), divided by K; where
 --most do not reach it, one more than --most counts. The same is read off the means over clips.
-With several --seeds, of engine and lots, J&F is their mean. Passes are kept in --cache and ways
+With several --seeds, of engine and lots, J&F is their mean.
+
+Beside these ways of one clip each stands one of all clips *together*, as somebody goes on who
+orders the dashboard by what the next correction repairs: every clip has its frame 0 drawn, and each
+further key frame is the suggested one of the clip that is expected to gain most by it. It is
+compared with the same number of key frames to every clip, at equal distances or by halving.
+
+Passes are kept in --cache and ways
 that are done in --json: a run that was broken off goes on.
 """
 
@@ -27,8 +34,9 @@ import random
 import shlex
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
@@ -43,9 +51,11 @@ from bench.measures import contour, region
 from bench.passes import Clip, Engine, Rounds
 from errors import InputError
 from jobs.next_frame import FrameDoubt, next_frame
+from jobs.views import NextFrameView
 from tracker.divergence import reasons, score
 
 WAYS = ("suggested", "equal", "halving", "random")
+TOGETHER = "together"
 BESIDE = ("equal", "halving")  # what the others are measured by
 Gap = tuple[int | None, int | None]
 
@@ -80,18 +90,17 @@ class Annotator:
         drawn = [1.0 for key in rounds[-1] if key > 0]
         return fmean(found + drawn)
 
-    def suggestion(self, rounds: Rounds) -> int | None:
+    def suggestion(self, rounds: Rounds) -> NextFrameView | None:
         """The frame to draw next; None where nothing is suggested."""
         doubts = [each.doubt for each in self.fill(rounds) if each.quality is not None]
-        named = next_frame(1, doubts, rounds[-1])
-        return None if named is None else named.frame
+        return next_frame(1, doubts, rounds[-1])
 
     def suggestions(self, most: int) -> Rounds:
         """1, 2, ... `most` key frames, by suggestion; they stay where nothing is suggested."""
         rounds: Rounds = ((0,),)
         while len(rounds) < most:
             named = self.suggestion(rounds)
-            rounds = (*rounds, tuple(sorted({*rounds[-1], *([] if named is None else [named])})))
+            rounds = (*rounds, rounds[-1] if named is None else with_key(rounds[-1], named.frame))
         return rounds
 
     def _gap(self, rounds: Rounds, gap: Gap) -> list[Filled]:
@@ -115,39 +124,62 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(given)
     print(time.strftime("%Y-%m-%d"), machine(), sep="\n")
     print("python -m bench.annotate", shlex.join(given), flush=True)
-    known: dict[str, dict[str, dict[str, list[float]]]] = {}  # J&F by clip, way and seed
-    if options.json and options.json.exists():
-        known = json.loads(options.json.read_text(encoding="utf-8"))
+    kept, most = Kept(options.json), options.most
     curves: dict[str, dict[str, list[float]]] = {}
+    whole: list[float] = []
     try:
-        for name in options.clips.split(",") if options.clips else clip_names(options.data):
-            clip = Clip(find_clip(name, options.data))
-            if len(clip.drawn) < clip.length:
-                print(f"{name}: not every frame has true masks", flush=True)
-                continue
-            seeded = [
-                Engine(name=options.engine, cache=options.cache, seed=s) for s in options.seeds
+        clips = _clips(options.clips.split(",") if options.clips else None, options.data)
+        engines = [Engine(name=options.engine, cache=options.cache, seed=s) for s in options.seeds]
+        by_seed = [[Annotator(clip, engine) for clip in clips] for engine in engines]
+        for seeded in zip(*by_seed, strict=True):
+            name = seeded[0].clip.footage.name
+            for way in (way for way in options.ways if way != TOGETHER):
+                found = [
+                    kept.get((name, way, each), most, partial(annotate, each, way, most))
+                    for each in seeded
+                ]
+                curves.setdefault(name, {})[way] = _mean(found)
+                print(f"{name:<16} {way:<10} {_figures(curves[name][way])}", flush=True)
+        if clips and TOGETHER in options.ways:
+            names = ",".join(clip.footage.name for clip in clips)
+            counts = 1 + (most - 1) * len(clips)
+            found = [
+                kept.get((names, TOGETHER, each[0]), counts, partial(annotate_together, each, most))
+                for each in by_seed
             ]
-            annotators = [Annotator(clip, engine) for engine in seeded]
-            for way in options.ways:
-                own = known.setdefault(name, {}).setdefault(way, {})
-                for annotator in annotators:
-                    seed = annotator.engine.seed
-                    if len(own.get(str(seed), [])) < options.most:
-                        own[str(seed)] = annotate(annotator, way, options.most)
-                        if options.json:
-                            text = json.dumps(known, indent=1) + "\n"
-                            options.json.write_text(text, encoding="utf-8")
-                mean = np.mean([own[str(seed)][: options.most] for seed in options.seeds], axis=0)
-                curves.setdefault(name, {})[way] = mean.tolist()
-                figures = " ".join(f"{each:.3f}" for each in mean)
-                print(f"{name:<16} {way:<10} {figures}", flush=True)
+            whole = _mean(found)
     except InputError as exc:
         print(exc, file=sys.stderr)
         return 2
     if curves:
-        _print_means(curves, options.most)
+        _print_means(curves, most)
+    if whole:
+        _print_together(_means(curves), whole, len(clips))
     return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The J&F of ways that are done, by clip, way and seed; in a file where there is one."""
+
+    file: Path | None
+    _known: dict[str, dict[str, dict[str, list[float]]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.file and self.file.exists():
+            self._known.update(json.loads(self.file.read_text(encoding="utf-8")))
+
+    def get(
+        self, of: tuple[str, str, Annotator], count: int, make: Callable[[], list[float]]
+    ) -> list[float]:
+        """The first `count` values of a clip (or several), a way and an annotator's seed."""
+        own = self._known.setdefault(of[0], {}).setdefault(of[1], {})
+        seed = str(of[2].engine.seed)
+        if len(own.get(seed, [])) < count:
+            own[seed] = make()
+            if self.file:
+                self.file.write_text(json.dumps(self._known, indent=1) + "\n", encoding="utf-8")
+        return own[seed][:count]
 
 
 def annotate(annotator: Annotator, way: str, most: int) -> list[float]:
@@ -163,6 +195,39 @@ def annotate(annotator: Annotator, way: str, most: int) -> list[float]:
         lots = (0, *random.Random(annotator.engine.seed).sample(range(1, length), most - 1))
         rounds = tuple(tuple(sorted(lots[:count])) for count in counts)
     return [annotator.quality(rounds[:count]) for count in counts]
+
+
+def together(annotators: Sequence[Annotator], most: int) -> Iterator[tuple[Rounds, ...]]:
+    """The rounds of every clip with one key frame each, then with one more of one clip each time.
+
+    As long as `most` key frames a clip in the mean are not reached and something is suggested.
+    """
+    rounds: list[Rounds] = [((0,),) for _ in annotators]
+    yield tuple(rounds)
+    named = [each.suggestion(own) for each, own in zip(annotators, rounds, strict=True)]
+    for _ in range((most - 1) * len(annotators)):
+        gains = [0.0 if each is None else each.repairs for each in named]
+        first = int(np.argmax(gains))
+        found = named[first]
+        if found is None:
+            return
+        rounds[first] = (*rounds[first], with_key(rounds[first][-1], found.frame))
+        yield tuple(rounds)
+        named[first] = annotators[first].suggestion(rounds[first])
+
+
+def annotate_together(annotators: Sequence[Annotator], most: int) -> list[float]:
+    """Mean J&F over clips with one key frame each, one more in all, and so on: see `together`."""
+    found = [
+        fmean(each.quality(own) for each, own in zip(annotators, rounds, strict=True))
+        for rounds in together(annotators, most)
+    ]
+    return found + found[-1:] * (1 + (most - 1) * len(annotators) - len(found))
+
+
+def with_key(keys: Sequence[int], key: int) -> tuple[int, ...]:
+    """Key frames with one more, ascending."""
+    return tuple(sorted({*keys, key}))
 
 
 def equal(length: int, count: int) -> tuple[int, ...]:
@@ -203,6 +268,15 @@ def ratios_of_means(curve: Sequence[float], equal: Sequence[float]) -> list[floa
     return found
 
 
+def ratios_together(whole: Sequence[float], equal: Sequence[float], clips: int) -> list[float]:
+    """For 2, 3, ... key frames to every clip: those that all together need, as a part.
+
+    `whole`: J&F with so many key frames as there are clips, with one more, and so on.
+    """
+    counts = [needed(whole, target) + clips - 1 for target in equal]
+    return [count / (k * clips) for k, count in enumerate(counts, 1) if k > 1]
+
+
 def _filled(clip: Clip, each: Judged) -> Filled:
     scores = score(each.signs, each.kind)
     known = np.flatnonzero(each.known).tolist()
@@ -230,27 +304,64 @@ def _filled(clip: Clip, each: Judged) -> Filled:
     return Filled(doubt, fmean(qualities))
 
 
+def _clips(names: Sequence[str] | None, data: Path) -> list[Clip]:
+    """Those that have true masks on every frame."""
+    found = []
+    for name in clip_names(data) if names is None else names:
+        clip = Clip(find_clip(name, data))
+        if len(clip.drawn) == clip.length:
+            found.append(clip)
+        else:
+            print(f"{name}: not every frame has true masks", flush=True)
+    return found
+
+
+def _mean(curves: Sequence[Sequence[float]]) -> list[float]:
+    found: list[float] = np.mean(curves, axis=0).tolist()
+    return found
+
+
+def _figures(values: Iterable[float], digits: int = 3) -> str:
+    return " ".join(f"{each:5.{digits}f}" for each in values)
+
+
 def _print_means(curves: Mapping[str, Mapping[str, Sequence[float]]], most: int) -> None:
-    ways = [way for way in WAYS if all(way in own for own in curves.values())]
-    means: dict[str, list[float]] = {}
+    means = _means(curves)
     print("\nmean J&F over clips")
     print(f"{'key frames':<16}", " ".join(f"{k:>5}" for k in range(1, most + 1)))
-    for way in ways:
-        means[way] = [fmean(own[way][k] for own in curves.values()) for k in range(most)]
-        print(f"{way:<16}", " ".join(f"{mean:5.3f}" for mean in means[way]))
-    for others in (way for way in BESIDE if way in ways and len(ways) > 1):
+    for way, mean in means.items():
+        print(f"{way:<16}", _figures(mean))
+    for others in (way for way in BESIDE if way in means and len(means) > 1):
         print(f"\nkey frames for the same J&F, as part of those of: {others}")
-        for way in (way for way in ways if way != others):
-            parts = [ratios(own[way][:most], own[others][:most]) for own in curves.values()]
-            own = " ".join(f"{fmean(each):5.2f}" for each in parts)
-            by_count = " ".join(f"{fmean(each[k] for each in parts):5.2f}" for k in range(most - 1))
-            mean = fmean(map(fmean, parts))
-            print(f"{way:<16}       {by_count}   mean {mean:.2f}   by clip {own}")
+        for way in (way for way in means if way != others):
+            parts = [ratios(own[way], own[others]) for own in curves.values()]
+            by_count = (fmean(each[k] for each in parts) for k in range(most - 1))
+            all_in_all = fmean(map(fmean, parts))
+            own = _figures(map(fmean, parts), 2)
+            print(
+                f"{way:<16}       {_figures(by_count, 2)}   mean {all_in_all:.2f}   by clip {own}"
+            )
         print("the same, read off the means over clips")
-        for way in (way for way in ways if way != others):
-            parts_of_means = ratios_of_means(means[way], means[others])
-            by_count = " ".join(f"{each:5.2f}" for each in parts_of_means)
-            print(f"{way:<16}       {by_count}   mean {fmean(parts_of_means):.2f}")
+        for way in (way for way in means if way != others):
+            found = ratios_of_means(means[way], means[others])
+            print(f"{way:<16}       {_figures(found, 2)}   mean {fmean(found):.2f}")
+
+
+def _print_together(
+    means: Mapping[str, Sequence[float]], whole: Sequence[float], clips: int
+) -> None:
+    print("\nmean J&F over clips, key frames given where most is expected to be repaired")
+    reached = whole[::clips]
+    print(f"{'key frames':<16}", " ".join(f"{k * clips:>5}" for k in range(1, len(reached) + 1)))
+    print(f"{TOGETHER:<16}", _figures(reached))
+    for others in (way for way in BESIDE if way in means):
+        found = ratios_together(whole, means[others], clips)
+        print(f"part of {others:<8}       {_figures(found, 2)}   mean {fmean(found):.2f}")
+
+
+def _means(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> dict[str, list[float]]:
+    ways = [way for way in WAYS if all(way in own for own in curves.values())]
+    return {way: _mean([own[way] for own in curves.values()]) for way in ways}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -261,7 +372,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--data", type=Path, default=CLIPS, metavar="DIR", help="clips (%(default)s) or DAVIS")
     add("--clips", default="", metavar="A,B", help="default: all")
     add("--engine", default="flow", metavar="NAME", help="default: flow")
-    add("--ways", nargs="+", choices=WAYS, default=WAYS, metavar="WAY", help="default: all")
+    add(
+        "--ways",
+        nargs="+",
+        choices=(*WAYS, TOGETHER),
+        default=(*WAYS, TOGETHER),
+        metavar="WAY",
+        help="default: all",
+    )
     add("--most", type=int, default=8, metavar="K", help="key frames (default: %(default)s)")
     add("--seeds", type=int, nargs="+", default=[0], metavar="N", help="default: 0")
     add("--cache", type=Path, default=CACHE, metavar="DIR", help="of passes (%(default)s)")

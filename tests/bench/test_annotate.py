@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.annotate import Annotator, annotate, equal, halving, needed, ratios, ratios_of_means
+from bench.annotate import (
+    Annotator,
+    annotate,
+    annotate_together,
+    equal,
+    halving,
+    needed,
+    ratios,
+    ratios_of_means,
+    ratios_together,
+    together,
+)
 from bench.clips import find_clip
 from bench.passes import Clip, Engine, Rounds
 from tests.bench.test_quality import in_our_layout
@@ -86,3 +98,35 @@ def test_key_frames_needed_are_counted_and_read_off() -> None:
     )
     assert ratios_of_means(curve, measure) == pytest.approx([1.5 / 2, 3 / 3, 5 / 4])
     assert np.isclose(ratios_of_means(curve, [0.5, 0.75])[0], 2.5 / 2)
+    # Two clips: 2 key frames in all, 3, ... 6. As good as 2 to each with 3, as 3 to each with 6.
+    assert ratios_together([0.5, 0.7, 0.7, 0.8, 0.9], [0.5, 0.6, 0.85], 2) == [3 / 4, 6 / 6]
+    assert ratios_together([0.5, 0.7], [0.5, 0.8], 2) == [4 / 4], "one more than all"
+
+
+def test_of_many_clips_the_one_that_gains_most_gets_the_next_key_frame(tmp_path: Path) -> None:
+    moving = tiny_clip(12, objects=1)
+    still = replace(moving, images=moving.images[:1] * 12, maps=moving.maps[:1] * 12)
+    clips = []
+    for name, footage in (("still", still), ("moving", moving)):
+        in_our_layout(tmp_path / name, footage)
+        clips.append(Clip(find_clip("squares", tmp_path / name)))
+    annotators = [
+        Annotator(clip, Engine(name="flow", cache=tmp_path / f"cache-{number}"))
+        for number, clip in enumerate(clips)
+    ]
+    given = list(together(annotators, 3))
+    assert given[0] == (((0,),), ((0,),))
+    for few, more in pairwise(given):
+        gains = [
+            0.0 if each is None else each.repairs
+            for each in map(Annotator.suggestion, annotators, few)
+        ]
+        chosen = gains.index(max(gains))
+        assert [len(own) for own in more] == [
+            len(own) + (place == chosen) for place, own in enumerate(few)
+        ]
+        assert set(few[chosen][-1]) < set(more[chosen][-1])
+    found = annotate_together(annotators, 3)
+    assert len(found) == 5
+    assert found[0] == np.mean([each.quality(((0,),)) for each in annotators])
+    assert found[-1] == np.mean(list(map(Annotator.quality, annotators, given[-1])))
