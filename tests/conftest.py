@@ -83,6 +83,15 @@ def postgres_url() -> Iterator[str]:
         connection.execute(f'DROP SCHEMA "{schema}" CASCADE')
 
 
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def either_url(request: pytest.FixtureRequest) -> str:
+    """DATABASE_URL of each kind of database in turn: empty for SQLite, of `postgres_url`."""
+    if request.param == "sqlite":
+        return ""
+    url: str = request.getfixturevalue("postgres_url")
+    return url
+
+
 @pytest.fixture
 def rabbitmq() -> Iterator[Callable[[Settings], str]]:
     """Returns the URL of a real RabbitMQ for an installation, whose queue goes in the end."""

@@ -16,11 +16,10 @@ from jobs.db import Database, database_url, db_now, open_database, upgrade
 from jobs.models import Base, Counter
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
-def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+@pytest.fixture
+def fresh(either_url: str, tmp_path: Path) -> Settings:
     """An installation whose database has no tables yet."""
-    url = request.getfixturevalue("postgres_url") if request.param == "postgresql" else ""
-    return Settings(data_dir=tmp_path, database_url=url)
+    return Settings(data_dir=tmp_path, database_url=either_url)
 
 
 def test_the_migrations_build_exactly_the_tables_of_the_models(fresh: Settings) -> None:

@@ -29,11 +29,10 @@ BOX = {
 }
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
-def many(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Jobs]:
+@pytest.fixture
+def many(either_url: str, settings: Settings) -> Iterator[Jobs]:
     """Ninety jobs in all states; job clip-0 is the oldest."""
-    url = request.getfixturevalue("postgres_url") if request.param == "postgresql" else ""
-    opened = Jobs(replace(settings, database_url=url))
+    opened = Jobs(replace(settings, database_url=either_url))
     fill(opened.database, COUNT)
     yield opened
     opened.close()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 from sqlalchemy import update
 
+from config import Settings
 from cvat_io.build import write_export
 from cvat_io.masks import encode
 from cvat_io.model import Label, MaskShape
@@ -17,6 +20,11 @@ from jobs.models import Run
 from jobs.options import RunOptions
 from jobs.service import Jobs
 from jobs.views import JobState
+
+
+@pytest.fixture
+def settings(settings: Settings, either_url: str) -> Settings:
+    return replace(settings, database_url=either_url)
 
 
 def put(jobs: Jobs, folder: Path, name: str, drawn: str, length: int) -> None:

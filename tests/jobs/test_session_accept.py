@@ -49,11 +49,9 @@ jobs.close()
 """
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
-def jobs(settings: Settings, export: Path, request: pytest.FixtureRequest) -> Iterator[Jobs]:
-    if request.param == "postgresql":
-        settings = replace(settings, database_url=request.getfixturevalue("postgres_url"))
-    jobs = Jobs(settings)
+@pytest.fixture
+def jobs(settings: Settings, export: Path, either_url: str) -> Iterator[Jobs]:
+    jobs = Jobs(replace(settings, database_url=either_url))
     with export.open("rb") as stream:
         jobs.receive("264.zip", stream)
     jobs.sessions.view("264")

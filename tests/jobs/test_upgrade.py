@@ -58,10 +58,9 @@ RUNS: Mapping[str, tuple[str, Sequence[str]]] = {  # states of the run, and of i
 }
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
-def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
-    url = request.getfixturevalue("postgres_url") if request.param == "postgresql" else ""
-    return Settings(data_dir=tmp_path / "data", database_url=url)
+@pytest.fixture
+def settings(either_url: str, tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path / "data", database_url=either_url)
 
 
 @pytest.fixture(params=["0001", "0002"])

@@ -33,10 +33,9 @@ COUNTS_OF_NOW = {  # plain numbers, which have no unit
 }  # fmt: skip
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
-def settings(request: pytest.FixtureRequest, settings: Settings) -> Settings:
-    url = request.getfixturevalue("postgres_url") if request.param == "postgresql" else ""
-    return replace(settings, database_url=url)
+@pytest.fixture
+def settings(either_url: str, settings: Settings) -> Settings:
+    return replace(settings, database_url=either_url)
 
 
 @pytest.fixture

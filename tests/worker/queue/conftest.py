@@ -11,11 +11,10 @@ from config import Settings
 from jobs.service import Jobs
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
-def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+@pytest.fixture
+def settings(either_url: str, tmp_path: Path) -> Settings:
     """Either database; a broker that is not needed here."""
-    url = request.getfixturevalue("postgres_url") if request.param == "postgresql" else ""
-    return Settings(data_dir=tmp_path / "data", database_url=url)
+    return Settings(data_dir=tmp_path / "data", database_url=either_url)
 
 
 @pytest.fixture
