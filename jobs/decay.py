@@ -4,12 +4,17 @@ A pass carries a mask from frame to frame, and each step keeps a share of it: af
 c1, c2, ... a mask is expected to have an IoU of exp(-(c1 + c2 + ...)). The costs belong to the
 frames, not to the pass: a turn or an occlusion costs the same from whichever key frame one comes.
 So the scores of one run tell what to expect of passes from key frames that nobody has drawn yet.
+
+Some of it belongs to the passes all the same: what the masks of this run lost within so many steps
+of a key frame, wherever it was drawn (a border that is never quite right, an engine that has lost
+after ten frames what it will lose), they will lose behind the next one too. Of both accounts the
+one that promises less is believed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +26,7 @@ _LEAST_LOSS = 1e-9  # of a gap's masks: where steps cost nothing, a correction r
 # What corrections repaired of what costs say that they may: .4 with `builtin`, .65 with `flow`, in
 # the mean of a simulated annotator's (docs/quality.md).
 _REPAIRED = 0.5
+_HOPE = 0.02  # how much the account that promises more counts beside the other
 _TRUST = 3  # steps of a mask of which a share s is left count s to this power
 
 
@@ -48,16 +54,24 @@ class Gap:
 
     `places`: (m,), of the frames in the run's arrays, in order from a key frame on. `costs`: of the
     steps from that key frame through all of them, (m,), to the other key frame (m + 1,).
-    `forward`: only the pass from that key frame runs, whatever comes behind (`open_end` then).
+    `usual`: (m or more,) of `usual_losses`. `forward`: only the pass from that key frame runs,
+    whatever comes behind (`open_end` then).
     """
 
     places: NDArray[np.intp]
     costs: Floats
+    usual: Floats
     open_end: bool
     forward: bool = False
 
     def lost(self) -> Floats:
-        """What each mask is expected to lose, (m,) in [0, 1].
+        """What each mask is expected to lose, (m,) in [0, 1]: the larger one of both accounts."""
+        return np.maximum(
+            self._lost_on_the_way(), self.usual[steps_away(len(self.places), self.open_end) - 1]
+        )
+
+    def _lost_on_the_way(self) -> Floats:
+        """What each mask loses by the costs of the steps, (m,) in [0, 1].
 
         Where two passes meet, a mask is taken to be as good as that of the pass that lost less.
         """
@@ -70,27 +84,54 @@ class Gap:
         at = int(np.flatnonzero(self.places == place)[0])
         steps = at if self.forward else at + 1
         return (
-            Gap(self.places[:at], self.costs[:steps], self.forward, self.forward),
-            Gap(self.places[at + 1 :], self.costs[at + 1 :], self.open_end, self.forward),
+            replace(self, places=self.places[:at], costs=self.costs[:steps], open_end=self.forward),
+            replace(self, places=self.places[at + 1 :], costs=self.costs[at + 1 :]),
         )
 
     def gains(self, loss: Floats, objects: Floats) -> Floats:
         """How much IoU the correction of each frame is expected to bring, (m,).
 
         `loss`, `objects`: (N,), the IoU that all masks of a frame lack now, and their number.
-        The costs say which share of the gap's loss is repaired, for what they say of its size is
-        less sure than the scores are. Of that share a part is repaired (`_REPAIRED`).
+        The costs, and what is usual, say which share of the gap's loss is repaired, for what they
+        say of its size is less sure than the scores are. Of the smaller share a part is repaired
+        (`_REPAIRED`); of places that are alike by that, the better one by the other comes first.
         """
         now, masks = loss[self.places], objects[self.places]
         if self.forward:  # what is in front of a corrected frame stays as it is
             reached = _behind(now)
-            expected = np.maximum(_behind(masks * self.lost()), _LEAST_LOSS)
+            expected = np.maximum(_behind(masks * self._lost_on_the_way()), _LEAST_LOSS)
             wrong = _behind(masks) - masks - self._ahead(masks)[1:-1]
         else:
             reached = np.full(len(now), now.sum())
-            expected = np.full(len(now), max(float(masks @ self.lost()), _LEAST_LOSS))
+            expected = np.full(len(now), max(float(masks @ self._lost_on_the_way()), _LEAST_LOSS))
             wrong = masks.sum() - self._kept(masks)
-        return np.asarray(np.clip(_REPAIRED * (1.0 - wrong / expected) * reached, now, reached))
+        by_way, usual = 1.0 - wrong / expected, self._usual_share()
+        least, most = np.minimum(by_way, usual), np.maximum(by_way, usual)
+        told, hoped = (np.clip(_REPAIRED * each * reached, now, reached) for each in (least, most))
+        return np.asarray((1.0 - _HOPE) * told + _HOPE * hoped)
+
+    def _usual_share(self) -> Floats:
+        """The share of a loss that is usual which the correction of each frame repairs, (m,).
+
+        Of that of the gap, or where only `forward` passes are made, of the frames from it on. Masks
+        are taken to be as many on each frame.
+        """
+        total = np.concatenate([[0.0], np.cumsum(self.usual)])
+        count = len(self.places)
+        before = np.arange(count)  # frames in front of the corrected one
+
+        def lost(frames: NDArray[np.intp], open_end: bool) -> Floats:
+            """By so many frames behind a key frame, or between two."""
+            found = total[frames] if open_end else total[frames // 2] + total[(frames + 1) // 2]
+            return np.asarray(found)
+
+        now = np.full(count, lost(np.array(count), self.open_end))
+        after = lost(count - 1 - before, self.open_end)
+        if self.forward:
+            now -= total[before]
+        else:
+            after = after + lost(before, open_end=False)
+        return np.asarray(1.0 - after / np.maximum(now, _LEAST_LOSS))
 
     def _ahead(self, masks: Floats) -> Floats:
         """The IoU of the masks behind each frame 0 to m + 1 to the gap's end, (m + 2,).
@@ -153,6 +194,22 @@ def both_ways(scores: Floats) -> Decay:
     costs = np.concatenate([np.diff(ahead), [middle], -np.diff(back)])
     lost = np.concatenate([ahead[:-1], [max(ahead[-1], back[0])], back[1:]])
     return Decay(costs, np.exp(-lost))
+
+
+def steps_away(frames: int, open_end: bool) -> NDArray[np.intp]:
+    """How many steps each frame of a gap is from the key frame that reaches it first, (frames,)."""
+    steps = np.arange(1, frames + 1)
+    return steps if open_end else np.minimum(steps, steps[::-1])
+
+
+def usual_losses(away: NDArray[np.intp], losses: Floats) -> Floats:
+    """What a mask loses 1, 2, ... steps from the nearest key frame, never less than before.
+
+    `away`: (N,), of each frame, all numbers from 1 on among them; `losses`: (N,) of its masks.
+    """
+    counts = np.bincount(away)[1:]
+    means = np.bincount(away, losses)[1:] / counts
+    return _rising(np.repeat(means, counts))[np.cumsum(counts) - 1]
 
 
 def usual_cost(gaps: Sequence[Decay]) -> float:

@@ -44,6 +44,18 @@ def test_a_still_stretch_is_not_suggested() -> None:
     assert 75 <= found.frame <= 105
 
 
+def test_what_is_lost_soon_behind_every_key_frame_is_no_reason_to_correct() -> None:
+    """Borders are a little off on a thousand frames; on thirty of others the object is lost."""
+    at_once = dict.fromkeys(range(1, 1000), 0.04)
+    soon = {frame: 0.1 * (1 - np.exp(-frame / 6)) for frame in range(1, 1000)}
+    lost = {frame: 0.03 if frame <= 30 else 0.9 for frame in range(1, 60)}
+    told = [next_frame(1, doubts(scores), [0]) for scores in (at_once, soon, lost)]
+    gains = [0.0 if each is None else each.repairs for each in told]
+    assert sum(at_once.values()) > sum(lost.values())
+    assert gains[0] < gains[1] < 2
+    assert gains[2] > 6
+
+
 def test_before_the_first_key_frame_it_is_as_after_the_last_one() -> None:
     after = {100 + away: 1 - 0.97**away for away in range(1, 60)}
     before = {100 - away: 1 - 0.97**away for away in range(1, 60)}
