@@ -4,7 +4,8 @@ The scores of a run (divergence) tell what each step from frame to frame costs a
 `jobs.decay`. A corrected frame becomes a key frame, from which passes run both ways as far as the
 neighbouring key frames (where only forward passes are made: to the next one). What their masks are
 expected to lose on the way, by what those of the passes that there are were expected to lose, is
-the share that stays wrong. Of the rest corrections repaired about half when that was measured, and
+the share that stays wrong; what all passes of the run lost soon, wherever they began, stays wrong
+too. Of the rest corrections repaired about half when that was measured, and
 their own frame in any case: that is what is expected. So a correction is worth most where much is
 wrong and where masks hold long, and less near a place at which they are lost from any side.
 """
