@@ -202,13 +202,14 @@ def steps_away(frames: int, open_end: bool) -> NDArray[np.intp]:
     return steps if open_end else np.minimum(steps, steps[::-1])
 
 
-def usual_losses(away: NDArray[np.intp], losses: Floats) -> Floats:
-    """What a mask loses 1, 2, ... steps from the nearest key frame, never less than before.
+def usual_losses(scores: Floats, open_end: bool) -> Floats:
+    """What a gap's masks lose 1, 2, ... steps from the nearest key frame, never less than before.
 
-    `away`: (N,), of each frame, all numbers from 1 on among them; `losses`: (N,) of its masks.
+    `scores`: (m,) of its frames in order, at least one.
     """
+    away = steps_away(len(scores), open_end)
     counts = np.bincount(away)[1:]
-    means = np.bincount(away, losses)[1:] / counts
+    means = np.bincount(away, scores)[1:] / counts
     return _rising(np.repeat(means, counts))[np.cumsum(counts) - 1]
 
 

@@ -20,7 +20,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.decay import Gap, both_ways, one_way, steps_away, usual_cost, usual_losses
+from jobs.decay import Gap, both_ways, one_way, usual_cost, usual_losses
 from jobs.layer_views import WorstView
 from jobs.options import Direction
 from jobs.views import NextFrameView
@@ -171,7 +171,7 @@ def _known(
     before = np.array([bisect_left(keys, each.frame) for each in frames])
     loss = np.array([each.loss for each in frames])
     objects = np.array([each.objects for each in frames], dtype=np.float64)
-    scores, away = loss / objects, np.zeros(len(frames), dtype=np.intp)
+    scores = loss / objects
     found = []
     for number in np.unique(before).tolist():
         places = np.flatnonzero(before == number)
@@ -179,13 +179,11 @@ def _known(
             places = places[::-1]
         forward = direction is Direction.FORWARD and number > 0
         open_end = forward or number in {0, len(keys)}
-        away[places] = steps_away(len(places), open_end)
         decay = one_way(scores[places]) if open_end else both_ways(scores[places])
         found.append((places, decay, open_end, forward))
     cost = usual_cost([decay for _, decay, _, _ in found])
-    usual = usual_losses(away, scores)
     gaps = [
-        Gap(places, decay.believed(cost), usual, open_end, forward)
+        Gap(places, decay.believed(cost), usual_losses(scores[places], open_end), open_end, forward)
         for places, decay, open_end, forward in found
     ]
     return loss, objects, gaps
