@@ -360,7 +360,7 @@ def _print_together(
 
 
 def _means(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> dict[str, list[float]]:
-    ways = [way for way in WAYS if all(way in own for own in curves.values())]
+    ways = [way for way in WAYS if curves and all(way in own for own in curves.values())]
     return {way: _mean([own[way] for own in curves.values()]) for way in ways}
 
 

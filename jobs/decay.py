@@ -5,14 +5,14 @@ c1, c2, ... a mask is expected to have an IoU of exp(-(c1 + c2 + ...)). The cost
 frames, not to the pass: a turn or an occlusion costs the same from whichever key frame one comes.
 So the scores of one run tell what to expect of passes from key frames that nobody has drawn yet.
 
-Some of it belongs to the passes all the same: what the masks of this run lost within so many steps
-of a key frame, wherever it was drawn (a border that is never quite right, an engine that has lost
-after ten frames what it will lose), they will lose behind the next one too. Of both accounts the
-one that promises less is believed.
+What masks lack already a few steps from a key frame (a border that is never quite right) is no such
+cost: they will lack it beside every other key frame too, however many are drawn. It counts once for
+each pass, as its entry.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -26,7 +26,8 @@ _LEAST_LOSS = 1e-9  # of a gap's masks: where steps cost nothing, a correction r
 # What corrections repaired of what costs say that they may: .4 with `builtin`, .65 with `flow`, in
 # the mean of a simulated annotator's (docs/quality.md).
 _REPAIRED = 0.5
-_HOPE = 0.02  # how much the account that promises more counts beside the other
+_BESIDE = 3  # steps from a key frame, of which the entry is read
+_LARGEST_ENTRY = 0.1  # a mask that lacks more there has lost something that a person can give back
 _TRUST = 3  # steps of a mask of which a share s is left count s to this power
 
 
@@ -34,9 +35,9 @@ _TRUST = 3  # steps of a mask of which a share s is left count s to this power
 class Decay:
     """What was seen of the steps of one gap, whose frames are 1 to m, and 0 and m + 1 its ends.
 
-    `costs`: (steps,), of the step from frame i to frame i + 1, 0 and more. `left`: (steps,), the
-    share of the mask in (0, 1] that was right when that step was made, which says how far its cost
-    can be believed.
+    `costs`: (steps,), of the step from frame i to frame i + 1, 0 and more, without the entry.
+    `left`: (steps,), the share of the mask in (0, 1] that was right when that step was made, which
+    says how far its cost can be believed.
     """
 
     costs: Floats
@@ -53,31 +54,28 @@ class Gap:
     """The frames between two key frames, or from one to where the pass ends (`open_end`).
 
     `places`: (m,), of the frames in the run's arrays, in order from a key frame on. `costs`: of the
-    steps from that key frame through all of them, (m,), to the other key frame (m + 1,).
-    `usual`: (m or more,) of `usual_losses`. `forward`: only the pass from that key frame runs,
-    whatever comes behind (`open_end` then).
+    steps from that key frame through all of them, (m,), to the other key frame (m + 1,). `entry`:
+    what every pass costs besides. `forward`: only the pass from that key frame runs, whatever comes
+    behind (`open_end` then).
     """
 
     places: NDArray[np.intp]
     costs: Floats
-    usual: Floats
+    entry: float
     open_end: bool
     forward: bool = False
 
     def lost(self) -> Floats:
-        """What each mask is expected to lose, (m,) in [0, 1]: the larger one of both accounts."""
-        return np.maximum(
-            self._lost_on_the_way(), self.usual[steps_away(len(self.places), self.open_end) - 1]
-        )
+        """What each mask is expected to lose, (m,) in [0, 1]."""
+        return np.asarray(-np.expm1(-self.entry - self._way()))
 
-    def _lost_on_the_way(self) -> Floats:
-        """What each mask loses by the costs of the steps, (m,) in [0, 1].
+    def _way(self) -> Floats:
+        """The sum of the costs to each frame, (m,).
 
         Where two passes meet, a mask is taken to be as good as that of the pass that lost less.
         """
         way = np.cumsum(self.costs)
-        nearest = way if self.open_end else np.minimum(way, way[-1] - way)[:-1]
-        return np.asarray(-np.expm1(-nearest))
+        return way if self.open_end else np.minimum(way, way[-1] - way)[:-1]
 
     def split(self, place: int) -> tuple[Gap, Gap]:
         """What is on either side of one of its frames, which becomes a key frame."""
@@ -92,46 +90,21 @@ class Gap:
         """How much IoU the correction of each frame is expected to bring, (m,).
 
         `loss`, `objects`: (N,), the IoU that all masks of a frame lack now, and their number.
-        The costs, and what is usual, say which share of the gap's loss is repaired, for what they
-        say of its size is less sure than the scores are. Of the smaller share a part is repaired
-        (`_REPAIRED`); of places that are alike by that, the better one by the other comes first.
+        The costs say which share of the gap's loss is repaired, for what they say of its size is
+        less sure than the scores are; what the entry costs, no correction repairs. Of that share a
+        part is repaired (`_REPAIRED`).
         """
         now, masks = loss[self.places], objects[self.places]
+        excess = np.maximum(now + masks * math.expm1(-self.entry), 0.0)
+        expected = masks * -np.expm1(-self._way())
         if self.forward:  # what is in front of a corrected frame stays as it is
-            reached = _behind(now)
-            expected = np.maximum(_behind(masks * self._lost_on_the_way()), _LEAST_LOSS)
+            now_all, excess_all, expected_all = map(_behind, (now, excess, expected))
             wrong = _behind(masks) - masks - self._ahead(masks)[1:-1]
         else:
-            reached = np.full(len(now), now.sum())
-            expected = np.full(len(now), max(float(masks @ self._lost_on_the_way()), _LEAST_LOSS))
+            now_all, excess_all, expected_all = now.sum(), excess.sum(), expected.sum()
             wrong = masks.sum() - self._kept(masks)
-        by_way, usual = 1.0 - wrong / expected, self._usual_share()
-        least, most = np.minimum(by_way, usual), np.maximum(by_way, usual)
-        told, hoped = (np.clip(_REPAIRED * each * reached, now, reached) for each in (least, most))
-        return np.asarray((1.0 - _HOPE) * told + _HOPE * hoped)
-
-    def _usual_share(self) -> Floats:
-        """The share of a loss that is usual which the correction of each frame repairs, (m,).
-
-        Of that of the gap, or where only `forward` passes are made, of the frames from it on. Masks
-        are taken to be as many on each frame.
-        """
-        total = np.concatenate([[0.0], np.cumsum(self.usual)])
-        count = len(self.places)
-        before = np.arange(count)  # frames in front of the corrected one
-
-        def lost(frames: NDArray[np.intp], open_end: bool) -> Floats:
-            """By so many frames behind a key frame, or between two."""
-            found = total[frames] if open_end else total[frames // 2] + total[(frames + 1) // 2]
-            return np.asarray(found)
-
-        now = np.full(count, lost(np.array(count), self.open_end))
-        after = lost(count - 1 - before, self.open_end)
-        if self.forward:
-            now -= total[before]
-        else:
-            after = after + lost(before, open_end=False)
-        return np.asarray(1.0 - after / np.maximum(now, _LEAST_LOSS))
+        share = 1.0 - wrong / np.maximum(expected_all, _LEAST_LOSS)
+        return np.asarray(np.clip(_REPAIRED * share * excess_all, now, now_all))
 
     def _ahead(self, masks: Floats) -> Floats:
         """The IoU of the masks behind each frame 0 to m + 1 to the gap's end, (m + 2,).
@@ -173,19 +146,28 @@ def _behind(values: Floats) -> Floats:
     return np.cumsum(values[::-1])[::-1]
 
 
-def one_way(scores: Floats) -> Decay:
+def entry_cost(gaps: Sequence[tuple[Floats, bool]]) -> float:
+    """What a pass costs beside its steps: the median close to the key frames, if that is little.
+
+    `gaps`: of each, one at least, the scores of its frames in order and whether its end is open.
+    """
+    near = [scores[_steps_away(len(scores), open_end) <= _BESIDE] for scores, open_end in gaps]
+    return min(float(np.median(_fallen(np.concatenate(near)))), _LARGEST_ENTRY)
+
+
+def one_way(scores: Floats, entry: float) -> Decay:
     """Of a single pass: `scores` (m,) from the frame beside the key frame on. Steps: m."""
-    fallen = _rising(_fallen(scores))
+    fallen = _rising(_fallen(scores, entry))
     before = np.concatenate([[0.0], fallen])
     return Decay(np.diff(before), np.exp(-before[:-1]))
 
 
-def both_ways(scores: Floats) -> Decay:
+def both_ways(scores: Floats, entry: float) -> Decay:
     """Between two key frames: `scores` (m,) of frames 1 to m. Steps: m + 1.
 
     Masks decay from both ends towards a worst place, which is where that fits the scores best.
     """
-    fallen = _fallen(scores)
+    fallen = _fallen(scores, entry)
     misfit = _misfits(fallen) + _misfits(fallen[::-1])[::-1]
     worst = int(np.argmin(np.round(misfit, 9)))  # the first of equals, whatever the rounding
     ahead = np.concatenate([[0.0], _rising(fallen[:worst])])
@@ -196,23 +178,6 @@ def both_ways(scores: Floats) -> Decay:
     return Decay(costs, np.exp(-lost))
 
 
-def steps_away(frames: int, open_end: bool) -> NDArray[np.intp]:
-    """How many steps each frame of a gap is from the key frame that reaches it first, (frames,)."""
-    steps = np.arange(1, frames + 1)
-    return steps if open_end else np.minimum(steps, steps[::-1])
-
-
-def usual_losses(scores: Floats, open_end: bool) -> Floats:
-    """What a gap's masks lose 1, 2, ... steps from the nearest key frame, never less than before.
-
-    `scores`: (m,) of its frames in order, at least one.
-    """
-    away = steps_away(len(scores), open_end)
-    counts = np.bincount(away)[1:]
-    means = np.bincount(away, scores)[1:] / counts
-    return _rising(np.repeat(means, counts))[np.cumsum(counts) - 1]
-
-
 def usual_cost(gaps: Sequence[Decay]) -> float:
     """The cost of the mean share that a step keeps, by what can be believed; one gap at least."""
     trust = np.concatenate([each.left for each in gaps]) ** _TRUST
@@ -220,9 +185,15 @@ def usual_cost(gaps: Sequence[Decay]) -> float:
     return float(-np.log(trust @ kept / trust.sum()))
 
 
-def _fallen(scores: Floats) -> Floats:
-    """The sum of the costs that leads to each score."""
-    return np.asarray(-np.log1p(-np.clip(scores, 0.0, _MOST)))
+def _steps_away(frames: int, open_end: bool) -> NDArray[np.intp]:
+    """How many steps each frame of a gap is from the key frame that reaches it first, (frames,)."""
+    steps = np.arange(1, frames + 1)
+    return steps if open_end else np.minimum(steps, steps[::-1])
+
+
+def _fallen(scores: Floats, entry: float = 0.0) -> Floats:
+    """The sum of the costs of steps that leads to each score, behind such an entry."""
+    return np.maximum(-np.log1p(-np.clip(scores, 0.0, _MOST)) - entry, 0.0)
 
 
 def _rising(values: Floats) -> Floats:

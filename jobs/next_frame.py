@@ -4,10 +4,10 @@ The scores of a run (divergence) tell what each step from frame to frame costs a
 `jobs.decay`. A corrected frame becomes a key frame, from which passes run both ways as far as the
 neighbouring key frames (where only forward passes are made: to the next one). What their masks are
 expected to lose on the way, by what those of the passes that there are were expected to lose, is
-the share that stays wrong; what all passes of the run lost soon, wherever they began, stays wrong
-too. Of the rest corrections repaired about half when that was measured, and
-their own frame in any case: that is what is expected. So a correction is worth most where much is
-wrong and where masks hold long, and less near a place at which they are lost from any side.
+the share that stays wrong, and so is what masks beside key frames lack already. Of the rest
+corrections repaired about half when that was measured, and their own frame in any case: that is
+what is expected. So a correction is worth most where much is wrong and where masks hold long, and
+less near a place at which they are lost from any side.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.decay import Gap, both_ways, one_way, usual_cost, usual_losses
+from jobs.decay import Gap, both_ways, entry_cost, one_way, usual_cost
 from jobs.layer_views import WorstView
 from jobs.options import Direction
 from jobs.views import NextFrameView
@@ -178,12 +178,15 @@ def _known(
         if number == 0:  # the pass runs backward
             places = places[::-1]
         forward = direction is Direction.FORWARD and number > 0
-        open_end = forward or number in {0, len(keys)}
-        decay = one_way(scores[places]) if open_end else both_ways(scores[places])
-        found.append((places, decay, open_end, forward))
-    cost = usual_cost([decay for _, decay, _, _ in found])
+        found.append((places, forward or number in {0, len(keys)}, forward))
+    entry = entry_cost([(scores[places], open_end) for places, open_end, _ in found])
+    decays = [
+        one_way(scores[places], entry) if open_end else both_ways(scores[places], entry)
+        for places, open_end, _ in found
+    ]
+    usual = usual_cost(decays)
     gaps = [
-        Gap(places, decay.believed(cost), usual_losses(scores[places], open_end), open_end, forward)
-        for places, decay, open_end, forward in found
+        Gap(places, decay.believed(usual), entry, open_end, forward)
+        for (places, open_end, forward), decay in zip(found, decays, strict=True)
     ]
     return loss, objects, gaps
