@@ -42,7 +42,6 @@ class Clip:
     """A clip with its images and human masks as the engines take them."""
 
     footage: Footage
-    _images: dict[int, Image] = field(default_factory=dict)
 
     @property
     def length(self) -> int:
@@ -56,10 +55,7 @@ class Clip:
 
     def image(self, index: int) -> Image:
         """RGB uint8 (H, W, 3)."""
-        if index not in self._images:
-            with Picture.open(self.footage.images[index]) as picture:
-                self._images[index] = np.array(picture.convert("RGB"))
-        return self._images[index]
+        return _image(self.footage.images[index])
 
     def labels(self, index: int) -> LabelMap:
         """The human masks of a frame that has some, (H, W)."""
@@ -165,6 +161,12 @@ class Engine:
             assert found is not None  # nobody stops it
             file.write_bytes(found)
         return file.read_bytes()
+
+
+@lru_cache(maxsize=256)
+def _image(path: Path) -> Image:
+    with Picture.open(path) as picture:
+        return np.array(picture.convert("RGB"))
 
 
 @lru_cache(maxsize=8)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,22 +36,29 @@ def read_growth(report: Path, run: int) -> GrowthView | None:
 def read_next_frame(report: Path, run: int) -> NextFrameView | None:
     """The frame to correct next; None where there is none, and where `read_growth` has None."""
     try:
-        found = _read(report, "next_frame")
-        if found is None:
-            return None
-        return NextFrameView(
-            run=run,
-            frame=int(found["frame"]),
-            object=int(found["object"]),
-            label=str(found["label"]),
-            score=float(found["score"]),
-            why=str(found["why"]),
-            reason=str(found["reason"]),
-            repairs=float(found["repairs"]),
-            iou_gain=float(found["iou_gain"]),
-        )
+        return next_frame_view(run, _read(report, "next_frame"))
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def next_frame_view(run: int, found: Mapping[str, Any] | None) -> NextFrameView | None:
+    """The frame to correct next as a report of `run` has it, whatever else stands there.
+
+    Raises ValueError, KeyError or TypeError where something is missing.
+    """
+    if found is None:
+        return None
+    return NextFrameView(
+        run=run,
+        frame=int(found["frame"]),
+        object=int(found["object"]),
+        label=str(found["label"]),
+        score=float(found["score"]),
+        why=str(found["why"]),
+        reason=str(found["reason"]),
+        repairs=float(found["repairs"]),
+        iou_gain=float(found["iou_gain"]),
+    )
 
 
 def read_left_out(report: Path) -> tuple[LeftOutView, ...]:

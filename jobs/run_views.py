@@ -10,9 +10,10 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from jobs.db import db_now
+from jobs.growth import next_frame_view
 from jobs.models import ASSEMBLE, LEARN, Revision, Run, Span
 from jobs.options import Direction, KeyFrames, MemoryKeeps, Mode, Priority, Prompts, RunOptions
-from jobs.views import NextFrameView, RunState, RunView, SpanState, SpanView
+from jobs.views import RunState, RunView, SpanState, SpanView
 
 
 def options_from(stored: Mapping[str, Any]) -> RunOptions:
@@ -132,9 +133,7 @@ def _run_view(
         result_sha256=run.result_sha256,
         error=run.error,
         flagged_frames=run.flagged_frames,
-        next_frame=None
-        if run.next_frame is None
-        else NextFrameView(run=run.number, **run.next_frame),
+        next_frame=next_frame_view(run.number, run.next_frame),
         notices=tuple(run.notices),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -42,8 +43,8 @@ def duration(seconds: float) -> str:
 
 
 def masks(count: float) -> str:
-    """Return what a correction repairs: 4.2 -> "about 4 masks"."""
-    whole = round(count)
+    """Return what a correction repairs, rounded as on the job page: 2.5 -> "about 3 masks"."""
+    whole = math.floor(count + 0.5)
     return f"about {whole} {'mask' if whole == 1 else 'masks'}" if whole else "less than one mask"
 
 

@@ -104,10 +104,11 @@ def test_key_frames_needed_are_counted_and_read_off() -> None:
 
 
 def test_of_many_clips_the_one_that_gains_most_gets_the_next_key_frame(tmp_path: Path) -> None:
-    moving = tiny_clip(12, objects=1)
-    still = replace(moving, images=moving.images[:1] * 12, maps=moving.maps[:1] * 12)
-    clips = []
-    for name, footage in (("still", still), ("moving", moving)):
+    clips, chosen_ones = [], []
+    for name, length in (("short", 10), ("long", 24)):
+        footage = tiny_clip(length, objects=1)
+        noise = np.random.default_rng(length).integers(0, 255, (length, 48, 64, 3), dtype=np.uint8)
+        footage = replace(footage, images=[*footage.images[:4], *noise[4:]])  # nothing to follow
         in_our_layout(tmp_path / name, footage)
         clips.append(Clip(find_clip("squares", tmp_path / name)))
     annotators = [
@@ -116,6 +117,7 @@ def test_of_many_clips_the_one_that_gains_most_gets_the_next_key_frame(tmp_path:
     ]
     given = list(together(annotators, 3))
     assert given[0] == (((0,),), ((0,),))
+    assert len(given) == 5, "three key frames to each in the mean"
     for few, more in pairwise(given):
         gains = [
             0.0 if each is None else each.repairs
@@ -126,6 +128,9 @@ def test_of_many_clips_the_one_that_gains_most_gets_the_next_key_frame(tmp_path:
             len(own) + (place == chosen) for place, own in enumerate(few)
         ]
         assert set(few[chosen][-1]) < set(more[chosen][-1])
+        chosen_ones.append(chosen)
+    assert chosen_ones[0] == 1
+    assert set(chosen_ones) == {0, 1}
     found = annotate_together(annotators, 3)
     assert len(found) == 5
     assert found[0] == np.mean([each.quality(((0,),)) for each in annotators])

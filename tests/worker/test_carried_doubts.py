@@ -6,7 +6,7 @@ import json
 import zlib
 from base64 import b64decode
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,10 @@ def test_what_was_doubted_before_a_correction_elsewhere_is_doubted_still(
     first = run_job(write_clip(tmp_path / "264.zip", clip, (0, 10, 23)), FLOW)
     assert first["next_frame"]["frame"] in range(11, 23)
     assert first["flagged_frames"] >= 6
+    run = jobs.job("264").job.run
+    assert run is not None
+    assert run.next_frame is not None, "the list of jobs knows it too"
+    assert asdict(run.next_frame) == {"run": 1, **first["next_frame"]}
     before = first
     for frame in (5, 7):
         report = run_job(corrected(jobs, tmp_path, clip, frame), AGAIN)
@@ -102,6 +106,21 @@ def test_what_was_doubted_before_a_correction_elsewhere_is_doubted_still(
         assert growth is not None
         assert growth.expected_iou == pytest.approx(1 - np.mean(scores), abs=1e-3)
         before = report
+
+
+def test_what_a_person_accepts_names_the_next_frame_too(
+    jobs: Jobs, run_job: Run, tmp_path: Path
+) -> None:
+    run_job(write_clip(tmp_path / "264.zip", noise_in_frames_13_to_18(), (0, 10, 23)), FLOW)
+    jobs.sessions.view("264")
+    jobs.sessions.set_key("264", 5, True)
+    done = jobs.sessions.accept("264", None)
+    run = jobs.job("264").job.run
+    assert run is not None
+    assert run.next_frame is not None
+    assert 11 <= run.next_frame.frame <= 22
+    report = json.loads(jobs.report("264", done.run).read_text(encoding="utf-8"))
+    assert asdict(run.next_frame) == {"run": done.run, **report["next_frame"]}
 
 
 def test_the_timeline_still_tells_what_was_carried_from_what_was_made(
