@@ -6,8 +6,8 @@ frames, not to the pass: a turn or an occlusion costs the same from whichever ke
 So the scores of one run tell what to expect of passes from key frames that nobody has drawn yet.
 
 What masks lack already a few steps from a key frame (a border that is never quite right) is no such
-cost: they will lack it beside every other key frame too, however many are drawn. It counts once for
-each pass, as its entry.
+cost: they will lack it beside every other key frame too, however many are drawn. It is the entry of
+every pass, and no correction gives it back.
 """
 
 from __future__ import annotations
