@@ -359,3 +359,8 @@ def test_a_run_without_spans_has_one_segment() -> None:
 )
 def test_numbers_are_said_in_words(said: str, expected: str) -> None:
     assert said == expected
+
+
+def test_what_a_correction_repairs_is_rounded_as_the_lists_of_frames_round_it() -> None:
+    told = [words.masks(count) for count in (0.4, 0.5, 1.4, 2.5)]
+    assert told == ["less than one mask", "about 1 mask", "about 1 mask", "about 3 masks"]
